@@ -1,0 +1,1 @@
+//! CMAF: reader, header and fragmenter.
