@@ -109,6 +109,8 @@ pub struct Window {
     /// Segments of the first block that have left the window.
     skip: usize,
     len: usize,
+    /// Listed segments that do not decode alone; gaps hold no samples and do not count.
+    dependent: usize,
     open: Option<Arc<OpenSegment>>,
 }
 
@@ -128,11 +130,17 @@ impl Window {
         self.len == 0
     }
 
+    /// True if every complete segment decodes alone; gaps hold no samples and count as such. Costs nothing.
+    pub const fn all_independent(&self) -> bool {
+        self.dependent == 0
+    }
+
     /// Appends a complete segment and forgets the open one.
     ///
     /// The caller keeps numbers consecutive: a lost number is appended as a gap.
     pub fn append(&mut self, segment: Arc<Segment>) {
         debug_assert!(self.last().is_none_or(|last| last.number.next() == segment.number), "numbers are consecutive");
+        self.dependent += usize::from(!segment.independent && !segment.gap);
         match self.blocks.back_mut() {
             Some(block) if block.len() < BLOCK => Arc::make_mut(block).push(segment),
             _ => {
@@ -160,6 +168,7 @@ impl Window {
         let segment = Arc::clone(self.blocks.front()?.get(self.skip)?);
         self.skip += 1;
         self.len -= 1;
+        self.dependent -= usize::from(!segment.independent && !segment.gap);
         if self.skip == self.blocks.front().map_or(0, |b| b.len()) {
             self.blocks.pop_front();
             self.skip = 0;

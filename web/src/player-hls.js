@@ -4,12 +4,11 @@
 import Hls from "hls.js";
 
 export const name = "hls.js";
-export const version = Hls.version;
 export const supported = () => Hls.isSupported();
 
 /**
- * Plays `url` in `video`. `onFailure(kind, text)` is called once, when only a new player can help;
- * kind is "network" or "media".
+ * Plays `url` in `video`. `onFailure(kind, text)` is called when only a new player can help; kind is
+ * "network" or "media".
  */
 export function open(video, url, { onFailure, onLevels }) {
   const hls = new Hls({
@@ -35,8 +34,9 @@ export function open(video, url, { onFailure, onLevels }) {
       hls.recoverMediaError();
       return;
     }
-    const status = error.response?.code;
-    fail(error.type === Hls.ErrorTypes.NETWORK_ERROR ? "network" : "media", status ? `${error.details}, status ${status}` : error.details);
+    const status = error.response?.code ?? 0;
+    const cause = status >= 400 ? `status ${status}` : error.error?.message;
+    fail(error.type === Hls.ErrorTypes.NETWORK_ERROR ? "network" : "media", cause ? `${error.details}, ${cause}` : error.details);
   });
   hls.loadSource(url);
   hls.attachMedia(video);
@@ -44,6 +44,7 @@ export function open(video, url, { onFailure, onLevels }) {
   const shown = () => hls.levels[hls.currentLevel] ?? hls.levels[hls.loadLevel] ?? null;
   return {
     native: hls,
+    version: Hls.version,
     /** UTC at the playhead in milliseconds, or null. */
     programTime: () => hls.playingDate?.getTime() || null,
     targetLatency: () => hls.targetLatency || null,
@@ -54,6 +55,8 @@ export function open(video, url, { onFailure, onLevels }) {
     select(key) {
       hls.loadLevel = key === null ? -1 : Number(key);
     },
+    /** Seconds that the playhead is behind where it should be. hls.js lets a viewer stay there. */
+    behindEdge: () => Math.max(0, (hls.liveSyncPosition ?? 0) - video.currentTime),
     seekToEdge() {
       const position = hls.liveSyncPosition;
       if (position) video.currentTime = position;

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The accept loop: HTTP/1.1 and HTTP/2 on one port, with or without TLS, drained on shutdown.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+use crate::Shutdown;
+
+/// Bounds of a listener.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at once; one more is closed at once.
+    pub connections_max: usize,
+    /// How long a connection may take for a request head, idle keep-alive time included. Encoders keep idle
+    /// connections for a segment and more; closing one makes ffmpeg exit.
+    pub head_timeout: Duration,
+    /// Streams of one HTTP/2 connection at once.
+    pub h2_streams_max: u32,
+    /// Bytes of a request head.
+    pub head_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 65_536,
+            head_timeout: Duration::from_secs(120),
+            h2_streams_max: 1_024,
+            head_bytes_max: 64 * 1024,
+        }
+    }
+}
+
+/// What a handler may ask of its connection; found among the request's extensions.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The other end.
+    pub peer: SocketAddr,
+    quick_ack: Arc<AtomicBool>,
+}
+
+impl Connection {
+    /// Acknowledge received data at once from here on.
+    ///
+    /// Encoders send a request's head and body in separate packets; Nagle and delayed acknowledgement together cost
+    /// 40 ms a segment without this.
+    pub fn acknowledge_quickly(&self) {
+        self.quick_ack.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Serves `router` on `listener` until shutdown, then lets open requests finish.
+pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, limits: Limits, shutdown: Shutdown) {
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.started() => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(pair) => pair,
+            Err(error) => {
+                // Out of descriptors or a connection reset while queued: neither is a reason to stop or to spin.
+                warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        if open.load(Ordering::Relaxed) >= limits.connections_max {
+            debug!(%peer, "connection refused: at the bound");
+            continue;
+        }
+        let guard = Open::new(&open);
+        let (tls, router, limits, drain) = (tls.clone(), router.clone(), limits.clone(), shutdown.clone());
+        shutdown.spawn(async move {
+            let _guard = guard;
+            // Small answers must not wait for Nagle.
+            let _ = stream.set_nodelay(true);
+            let quick_ack = Arc::new(AtomicBool::new(false));
+            let connection = Connection { peer, quick_ack: Arc::clone(&quick_ack) };
+            let stream = QuickAck { stream, quick_ack };
+            let served = match tls {
+                None => connect(stream, connection, router, &limits, &drain).await,
+                Some(acceptor) => match tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => connect(stream, connection, router, &limits, &drain).await,
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(elapsed) => Err(elapsed.into()),
+                },
+            };
+            if let Err(error) = served {
+                debug!(%peer, %error, "connection ended");
+            }
+        });
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+async fn connect<S>(stream: S, connection: Connection, router: Router, limits: &Limits, drain: &Shutdown) -> Result<(), BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.head_bytes_max.max(8 * 1024))
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.h2_streams_max)
+        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(30));
+    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(connection.clone());
+        request
+    });
+    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        served = serving.as_mut() => served,
+        () = drain.started() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    }
+}
+
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A TCP stream that re-arms quick acknowledgement after reads, once asked to: the kernel forgets the setting.
+#[derive(Debug)]
+struct QuickAck {
+    stream: TcpStream,
+    quick_ack: Arc<AtomicBool>,
+}
+
+impl AsyncRead for QuickAck {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        #[cfg(target_os = "linux")]
+        if polled.is_ready() && self.quick_ack.load(Ordering::Relaxed) {
+            let _ = socket2::SockRef::from(&self.stream).set_tcp_quickack(true);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for QuickAck {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
