@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // Builds the watch page into dist/: index.html, which is never cached for long, and assets/, whose
 // names carry a hash of their content and so may be cached for ever. Every address is relative,
 // because the origin decides under which path the page lives.

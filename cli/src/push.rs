@@ -15,9 +15,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use bytes::Bytes;
-use headwater_media::{MediaDuration, MediaTime, UtcTime};
+use headwater_media::{MediaDuration, MediaTime, Timescale, UtcTime};
+use headwater_net::Shutdown;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -60,26 +62,33 @@ pub(crate) struct Options {
     pub(crate) burst: bool,
 }
 
+impl Options {
+    /// The sample ladder to `to`, without end.
+    pub(crate) const fn sample(to: String) -> Self {
+        Self { to, from: None, key: None, seconds: None, tracks: Vec::new(), burst: false }
+    }
+}
+
 /// Pushes until the end asked for, until `shutdown`, or until the origin refuses for good.
 ///
 /// A lost origin is tried again with back-off, and gets the last seconds once more.
 ///
 /// # Errors
 /// If the ladder cannot be read, the origin refuses, or the end comes while a track has no connection.
-pub(crate) async fn run(options: Options, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
     let target = Target::new(&options.to, options.key.as_deref())?;
     let ladder = match &options.from {
         Some(folder) => Ladder::read(folder, &options.tracks)?,
         None => Ladder::sample(&options.tracks)?,
     };
-    let start = ladder.sync_after(now().media_time(headwater_media::Timescale::NANOS));
+    let start = ladder.sync_after(now().media_time(Timescale::NANOS));
     let end = options.seconds.map(|seconds| start + MediaDuration::from_millis(i64::from(seconds) * 1_000));
     let names: Vec<_> = ladder.tracks.iter().map(Track::name).collect();
     info!(to = options.to, tracks = names.join(","), from = %start.utc(), loop_seconds = ladder.duration.decimal(3), "pushing");
 
     let plan = Arc::new(Plan { ladder, target, start, end, burst: options.burst });
     let mut pushes = JoinSet::new();
-    let stop = shutdown.child_token();
+    let stop = CancellationToken::new();
     for index in 0..plan.ladder.tracks.len() {
         let (plan, stop) = (Arc::clone(&plan), stop.clone());
         pushes.spawn(async move {
@@ -88,7 +97,15 @@ pub(crate) async fn run(options: Options, shutdown: CancellationToken) -> anyhow
         });
     }
     let mut outcome = Ok(());
-    while let Some(ended) = pushes.join_next().await {
+    loop {
+        let ended = tokio::select! {
+            ended = pushes.join_next() => ended,
+            () = shutdown.started(), if !stop.is_cancelled() => {
+                stop.cancel();
+                continue;
+            }
+        };
+        let Some(ended) = ended else { break };
         if let Err(error) = ended.context("a push was cut short").flatten() {
             // The first reason is the one to tell; a channel without one of its tracks is no test of anything.
             stop.cancel();
@@ -135,7 +152,7 @@ async fn push(plan: &Plan, track: &Track, stop: &CancellationToken) -> Result<()
     let mut next = track.first_sync_from(plan.start);
     let mut back_off = BACK_OFF_MIN;
     loop {
-        let before = next;
+        let began = Instant::now();
         let error = match connection(plan, track, &mut next, stop).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
@@ -144,7 +161,7 @@ async fn push(plan: &Plan, track: &Track, stop: &CancellationToken) -> Result<()
         if !error.is_retryable() || over || stop.is_cancelled() {
             return Err(error);
         }
-        if next > before {
+        if began.elapsed() > BACK_OFF_MAX {
             back_off = BACK_OFF_MIN;
         }
         let wait = error.retry_after().unwrap_or(back_off).min(BACK_OFF_MAX);
@@ -154,7 +171,7 @@ async fn push(plan: &Plan, track: &Track, stop: &CancellationToken) -> Result<()
             () = stop.cancelled() => return Ok(()),
         }
         back_off = (back_off * 2).min(BACK_OFF_MAX);
-        next = plan.resume(track, next, now().media_time(headwater_media::Timescale::NANOS));
+        next = plan.resume(track, next, now().media_time(Timescale::NANOS));
     }
 }
 
@@ -173,6 +190,7 @@ async fn connection(plan: &Plan, track: &Track, next: &mut ChunkNumber, stop: &C
     };
     match (paced, tokio::time::timeout(ANSWER_MAX, answer).await) {
         (Err(error), _) | (Ok(()), Ok(Err(error))) => Err(error),
+        (Ok(()), Ok(Ok(status))) if !plan.is_over(track, *next) && !stop.is_cancelled() => Err(Error::Ended { status }),
         (Ok(()), Ok(Ok(_))) => Ok(()),
         (Ok(()), Err(_)) => Err(Error::Silent { what: "answered", after: ANSWER_MAX }),
     }
@@ -187,23 +205,24 @@ async fn pace(
     stop: &CancellationToken,
     now: impl Fn() -> UtcTime,
 ) -> Result<(), Error> {
-    hand_over(&chunks, track.header.clone()).await?;
-    while !plan.is_over(track, *next) {
+    let mut open = hand_over(&chunks, track.header.clone()).await?;
+    while open && !plan.is_over(track, *next) {
         let wait = plan.due(track, *next).since(now());
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return Ok(()),
         }
-        hand_over(&chunks, track.bytes(*next)).await?;
-        *next = next.next();
+        open = hand_over(&chunks, track.bytes(*next)).await?;
+        *next = if open { next.next() } else { *next };
     }
     Ok(())
 }
 
-async fn hand_over(chunks: &mpsc::Sender<Bytes>, bytes: Bytes) -> Result<(), Error> {
+/// False if the body is closed: then the answer is there, and tells why.
+async fn hand_over(chunks: &mpsc::Sender<Bytes>, bytes: Bytes) -> Result<bool, Error> {
     match chunks.send_timeout(bytes, HAND_OVER_MAX).await {
-        // A closed channel means the answer is there; who waits for it knows more.
-        Ok(()) | Err(mpsc::error::SendTimeoutError::Closed(_)) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(mpsc::error::SendTimeoutError::Closed(_)) => Ok(false),
         Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(Error::Silent { what: "read", after: HAND_OVER_MAX }),
     }
 }
@@ -215,7 +234,6 @@ fn now() -> UtcTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headwater_media::Timescale;
 
     fn plan(burst: bool) -> Plan {
         let ladder = Ladder::sample(&["v0".to_owned(), "a0".to_owned()]).unwrap();
@@ -227,7 +245,7 @@ mod tests {
     /// Milliseconds after the start at which `track`'s chunks are handed over, under a paused clock.
     async fn hand_overs(plan: &Plan, track: &Track) -> Vec<u128> {
         let (chunks, mut body) = mpsc::channel(1);
-        let (began, began_utc) = (tokio::time::Instant::now(), plan.start.utc());
+        let (began, began_utc) = (Instant::now(), plan.start.utc());
         let clock = move || UtcTime::from_nanos(began_utc.nanos() + i64::try_from(began.elapsed().as_nanos()).unwrap());
         let mut next = track.first_sync_from(plan.start);
         let stop = CancellationToken::new();

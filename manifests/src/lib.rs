@@ -4,7 +4,9 @@
 //! No clock, no socket, no randomness: the same window and the same arguments give the same bytes on every origin, so a
 //! validator over the bytes agrees between twins and a shield may take either one's answer.
 
+pub mod bitrate;
 pub mod dash;
+mod decimal;
 pub mod hls;
 pub mod targets;
 

@@ -1,1 +1,167 @@
-//! placeholder
+// SPDX-License-Identifier: Apache-2.0
+//! The origin: takes encoders' pushes, keeps each channel's live window in memory, serves LL-HLS and LL-DASH from it.
+
+pub mod channel;
+pub mod clock;
+pub mod config;
+pub mod edge;
+pub mod http;
+pub mod ingest;
+pub mod memory;
+pub mod metrics;
+pub mod store;
+
+use std::sync::Arc;
+
+use axum::Router;
+use dashmap::DashMap;
+use headwater_media::ChannelId;
+use headwater_net::Shutdown;
+use headwater_packager::cmaf;
+
+pub use channel::Channel;
+pub use clock::Clock;
+pub use config::Config;
+
+use crate::channel::{Context, Ledger};
+use crate::metrics::{DefectLabel, Metrics};
+
+/// Why no channel could be had for a push.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Declined {
+    /// Not configured, and channels do not begin with a push.
+    #[error("expected the name of a configured channel")]
+    Unknown,
+    /// Not a name.
+    #[error(transparent)]
+    Name(#[from] headwater_media::id::Error),
+    /// At the bound.
+    #[error("expected fewer channels than are running; try again later")]
+    Full,
+}
+
+impl Declined {
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown_channel",
+            Self::Name(_) => "channel_name",
+            Self::Full => "channels_full",
+        }
+    }
+}
+
+/// The origin's state; shared by every handler.
+#[derive(Debug)]
+pub struct Origin {
+    /// Settings.
+    pub config: Config,
+    context: Context,
+    channels: DashMap<ChannelId, Arc<Channel>>,
+}
+
+impl Origin {
+    /// Starts the configured channels.
+    ///
+    /// # Errors
+    /// [`config::Error`] for a configuration with a value out of range.
+    pub fn start(config: Config, clock: Clock, shutdown: Shutdown) -> Result<Arc<Self>, config::Error> {
+        config.check()?;
+        let memory = Arc::new(memory::Budget::new(config.memory_bytes_max));
+        let context = Context { clock, metrics: Arc::new(Metrics::new()), memory, ledger: None, shutdown };
+        let origin = Arc::new(Self { config, context, channels: DashMap::new() });
+        let configured: Vec<(String, config::Channel)> = origin.config.channels.iter().map(|(n, c)| (n.clone(), c.clone())).collect();
+        for (name, settings) in configured {
+            if let Ok(id) = ChannelId::new(&name) {
+                origin.open(id, settings);
+            }
+        }
+        Ok(origin)
+    }
+
+    /// A channel that exists.
+    pub fn channel(&self, name: &str) -> Option<Arc<Channel>> {
+        self.channels.get(name).map(|c| Arc::clone(&c))
+    }
+
+    /// Every channel, by name.
+    pub fn channels(&self) -> Vec<Arc<Channel>> {
+        let mut all: Vec<_> = self.channels.iter().map(|c| Arc::clone(&c)).collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// The channel a push is for; it begins here if the configuration lets it.
+    ///
+    /// # Errors
+    /// [`Declined`] says why not. Nothing is allocated for a channel that is declined.
+    pub fn channel_for_push(&self, name: &str) -> Result<Arc<Channel>, Declined> {
+        if let Some(channel) = self.channel(name) {
+            return Ok(channel);
+        }
+        if !self.config.channels_from_push {
+            return Err(Declined::Unknown);
+        }
+        let id = ChannelId::new(name)?;
+        if self.channels.len() >= self.config.channels_max {
+            return Err(Declined::Full);
+        }
+        Ok(self.open(id, self.config.defaults.clone()))
+    }
+
+    fn open(&self, id: ChannelId, settings: config::Channel) -> Arc<Channel> {
+        let opened = self.channels.entry(id.clone()).or_insert_with(|| {
+            let ledger = self.config.data_dir.as_deref().and_then(|dir| match Ledger::open(dir, &id) {
+                Ok(ledger) => Some(ledger),
+                Err(error) => {
+                    tracing::warn!(channel = %id, %error, "no state will survive a restart");
+                    None
+                }
+            });
+            let kept = ledger.as_ref().map(Ledger::headers).unwrap_or_default();
+            let channel = Channel::start(id, settings, Context { ledger, ..self.context.clone() });
+            for (name, source) in kept {
+                match cmaf::Header::parse(&source) {
+                    Ok(header) => {
+                        channel.names.insert(&name, &Arc::new(header));
+                    }
+                    Err(error) => tracing::warn!(channel = %channel.id, name, %error, "a kept header cannot be read"),
+                }
+            }
+            channel
+        });
+        Arc::clone(&opened)
+    }
+
+    /// Ends a channel and forgets it and its media. False if there is none.
+    pub fn remove(&self, name: &str) -> bool {
+        let Some((id, channel)) = self.channels.remove(name) else { return false };
+        channel.close();
+        if let Some(dir) = &self.config.data_dir
+            && let Ok(ledger) = Ledger::open(dir, &id)
+        {
+            ledger.remove();
+        }
+        true
+    }
+
+    /// The keys that admit a push to `name`; of an unknown channel the defaults', so that names cannot be probed.
+    pub fn keys_of(&self, name: &str) -> Vec<String> {
+        self.config.channels.get(name).map_or(&self.config.defaults.keys, |c| &c.keys).clone()
+    }
+
+    /// The metrics of this origin.
+    pub fn metrics(&self) -> &Metrics {
+        &self.context.metrics
+    }
+
+    fn count_refused(&self, _channel: &str, reason: &'static str) {
+        // NB: not by the name that was asked for: an outsider must not grow the table.
+        let label = DefectLabel { channel: String::new(), defect: reason };
+        self.context.metrics.ingest_refused.get_or_create(&label).inc();
+    }
+
+    /// Every route of the origin.
+    pub fn router(self: &Arc<Self>) -> Router {
+        http::router(Arc::clone(self))
+    }
+}

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // Plays a live stream in headless Chromium with a real player and prints what a viewer would have
 // had, as one line of JSON. See README.md for the fields. Exit status: 0 when the picture started and
 // was still moving (or had come to the end of the stream) at the end, 1 when not, 2 on wrong usage.
@@ -27,6 +27,7 @@ const BROWSER_FLAGS = [
 const OVERHEAD_MS_MAX = 60_000;
 const CLOSE_MS_MAX = 5_000;
 const ANSWER_MS_MAX = 5_000;
+const READ_EVERY_MS = 1_000;
 
 const options = readOptions();
 const report = {
@@ -75,8 +76,12 @@ async function run() {
   await page.goto(options.player === "page" ? options.url : pages.address(options), { waitUntil: "commit", timeout: 10_000 });
   await started(page);
   if (report.started) {
-    await page.waitForTimeout(options.seconds * 1000);
-    await readProbe(page);
+    const until = Date.now() + options.seconds * 1000;
+    for (let left = options.seconds * 1000; left > 0; left = until - Date.now()) {
+      await page.waitForTimeout(Math.min(left, READ_EVERY_MS));
+      // NB: read as it goes, so that a run cut short still tells what it saw.
+      await readProbe(page);
+    }
   }
   if (options.screenshot) await page.screenshot({ path: options.screenshot, timeout: 10_000 });
 }

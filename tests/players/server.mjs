@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // Serves the bare player page and the players' own bundles on a free port of the loopback address, so
 // that a stream is always played from another origin than its own: CORS is part of every test.
 

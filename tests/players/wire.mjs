@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // Counts what a player asked of the origin, by the URL grammar of the origin, as seen by the browser.
 
 const LOGGED_MAX = 400;

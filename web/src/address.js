@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // What the page's own address asks for, and the addresses that follow from it. The URL grammar of
 // streams is the origin's; this is its only copy in the page.
 

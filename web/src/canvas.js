@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // What both drawings share: a canvas as sharp as the screen, and the style sheet's colours.
 
 /** Sizes `canvas` to its box (or to `height`) and returns a context whose unit is the CSS pixel. */

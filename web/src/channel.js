@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // The origin's own account of a channel, polled once a second and brought into one shape, so that
 // nothing else in the page asks whether a field is there.
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // The origin's clock, as far as this machine can tell. A viewer's clock may be minutes off, and a
 // latency read from it would be too; so each answer of /time gives an offset with an error of at most
 // half its round trip, and the offset of the shortest recent round trip is the one in force.

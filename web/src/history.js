@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // The last minute of latency and buffer, drawn on one scale of seconds: the distance between the two
 // lines is what the origin and the network took, the buffer alone is what the viewer has in hand.
 

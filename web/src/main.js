@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // The watch page: one channel with its readings, or, when the address names none, the channels to
 // choose from.
 

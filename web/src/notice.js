@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // What is the matter, in words. One thing is said at a time: the one nearest to the cause.
 
 /** The channel's state as the bar shows it: `{level, text}`. */

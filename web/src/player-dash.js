@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // dash.js behind the page's idea of a player. Loaded only when DASH is watched.
 
 import { Debug, MediaPlayer, supportsMediaSource } from "dashjs";

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // hls.js behind the page's idea of a player. Loaded only when HLS is watched.
 
 import Hls from "hls.js";

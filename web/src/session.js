@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // Keeps a stream playing: loads the chosen player, starts it, and starts it anew when it gives up or
 // when the picture stands still although the channel is live. Holds all that the page shows about
 // playback; draws nothing.
@@ -29,6 +29,7 @@ export class Session {
   #position = null;
   #levelsSeen = "";
   #trouble = false;
+  #over = false;
 
   player = null;
   playerName = "";
@@ -123,6 +124,7 @@ export class Session {
 
   /** Hears of the channel once a second, and revives a player that the channel has outlived. */
   channelReported(account) {
+    if (account.state) this.#over = account.state === "ended";
     if (account.state !== "live" || !this.player || this.#retryTimer !== null) return;
     const now = performance.now();
     const wanted = !this.#video.paused || this.#video.ended;
@@ -138,7 +140,8 @@ export class Session {
   /** Seconds between now, by the origin's clock, and the playhead. */
   get latency() {
     const at = this.programTime;
-    return at === null ? null : (this.#clock.now() - at) / 1000;
+    // After the end there is no life to be behind of.
+    return at === null || (this.#over && !this.moving) ? null : (this.#clock.now() - at) / 1000;
   }
 
   /** Seconds of media that can play without another byte. */
@@ -189,7 +192,8 @@ export class Session {
       bitrate: this.player?.level()?.bitrate ?? null,
       playbackRate: video.playbackRate,
       playing: this.started && !video.paused && !video.ended && this.moving,
-      error: this.failure ?? this.lastError,
+      error: this.failure,
+      lastError: this.lastError,
       lowLatency: this.player?.lowLatency() ?? false,
     };
   }
@@ -198,7 +202,7 @@ export class Session {
     const video = this.#video;
     const now = performance.now();
     const stood = this.stalls.standing;
-    this.stalls.observe(video.currentTime, this.started && this.player !== null && !video.paused && !video.ended, now);
+    this.stalls.observe(video.currentTime, this.started && this.player !== null && !video.paused && !video.ended && !this.#over, now);
     // What a stall cost is given back at once. A viewer who sought back on purpose is left there.
     if (stood && !this.stalls.standing && this.player?.behindEdge() > BEHIND_AFTER_STALL_MAX) this.player.seekToEdge();
     if (this.#position !== null && video.currentTime !== this.#position) this.#movedAt = now;

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // Counts the times the picture stood still. Players report stalls each in their own way, some of them
 // never; the playhead itself is the same for all.
 

@@ -1,11 +1,11 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // The segment timeline: what the origin holds of each track in the last seconds, and where the viewer
 // is in it. The origin is asked once a second, but parts come faster; between two answers the parts
 // that are due by the announced cadence are drawn fainter until an answer confirms them.
 
 import { colours, font, prepare } from "./canvas.js";
 
-const SPAN_SECONDS = 30;
+const SPAN_SECONDS = 28;
 const SPAN_SECONDS_NARROW = 15;
 const FORESEEN_MS_MAX = 2_000;
 const HEAD = 24;

@@ -124,10 +124,15 @@ impl Ladder {
 
 impl Track {
     fn new(file_name: String, file: File) -> anyhow::Result<Self> {
-        let (Some(first), Some(last)) = (file.chunks.first(), file.chunks.last()) else { bail!("expected a chunk in {file_name}") };
+        let (Some(first), Some(last)) = (file.chunks.first(), file.chunks.last()) else {
+            bail!("expected a chunk in {file_name}")
+        };
         let loop_ticks = last.decode_time + last.duration - first.decode_time;
         ensure!(loop_ticks > 0, "expected times that rise in {file_name}, got {loop_ticks} ticks from start to end");
-        ensure!(file.chunks.iter().any(|c| c.sync), "expected a chunk that opens on a sync sample in {file_name}, got none");
+        ensure!(
+            file.chunks.iter().any(|c| c.sync),
+            "expected a chunk that opens on a sync sample in {file_name}, got none"
+        );
         let ordered = file.chunks.windows(2).all(|pair| pair[0].decode_time < pair[1].decode_time);
         ensure!(ordered, "expected chunks in decode order in {file_name}");
         let File { header, timescale, video, chunks } = file;
@@ -196,7 +201,8 @@ impl Track {
         let into = time.rescale(self.timescale).ticks() - first;
         let start = into.rem_euclid(self.loop_ticks) + first;
         let index = self.chunks.partition_point(|chunk| chunk.decode_time <= start).saturating_sub(1);
-        let mut number = ChunkNumber(into.div_euclid(self.loop_ticks) * self.count() + i64::try_from(index).unwrap_or(0));
+        let mut number =
+            ChunkNumber(into.div_euclid(self.loop_ticks) * self.count() + i64::try_from(index).unwrap_or(0));
         while self.start(number) > time {
             number = number.previous();
         }
@@ -221,7 +227,10 @@ mod tests {
     /// What a pusher started at `time` sends first, and after it.
     fn sent(track: &Track, time: MediaTime, count: usize) -> Vec<(MediaTime, Bytes)> {
         let first = track.first_sync_from(time);
-        std::iter::successors(Some(first), |n| Some(n.next())).take(count).map(|n| (track.start(n), track.bytes(n))).collect()
+        std::iter::successors(Some(first), |n| Some(n.next()))
+            .take(count)
+            .map(|n| (track.start(n), track.bytes(n)))
+            .collect()
     }
 
     #[test]

@@ -76,10 +76,11 @@ impl File {
     pub(crate) fn parse(bytes: &Bytes) -> Result<Self, Error> {
         let boxes = children(bytes, 0..bytes.len())?;
         let moov = find(&boxes, *b"moov")?;
-        let header = boxes.iter().filter(|b| b.kind == *b"ftyp" || b.kind == *b"moov").fold(BytesMut::new(), |mut header, b| {
-            header.extend_from_slice(&bytes[b.whole()]);
-            header
-        });
+        let header =
+            boxes.iter().filter(|b| b.kind == *b"ftyp" || b.kind == *b"moov").fold(BytesMut::new(), |mut header, b| {
+                header.extend_from_slice(&bytes[b.whole()]);
+                header
+            });
         let track = Defaults::parse(bytes, moov)?;
 
         let mut chunks = Vec::new();
@@ -88,7 +89,9 @@ impl File {
         let mut moof = None;
         for b in &boxes {
             match &b.kind {
-                b"styp" if !bytes[b.body.clone()].chunks(4).any(|brand| brand == b"lmsg") => before.extend_from_slice(&bytes[b.whole()]),
+                b"styp" if !bytes[b.body.clone()].chunks(4).any(|brand| brand == b"lmsg") => {
+                    before.extend_from_slice(&bytes[b.whole()])
+                }
                 b"emsg" => {
                     if bytes.get(b.body.start) == Some(&1) {
                         let scale = Timescale::new(u32_at(bytes, b.body.start + FULL_BOX_BYTES)?);
@@ -173,7 +176,8 @@ impl Chunk {
             decode_time_at: time_at,
             sequence_at: shift + mfhd.body.start + FULL_BOX_BYTES - moof.start,
             event_times,
-            decode_time: i64::try_from(decode_time).map_err(|_| Error::Size { offset_bytes: tfdt.start, size_bytes: decode_time })?,
+            decode_time: i64::try_from(decode_time)
+                .map_err(|_| Error::Size { offset_bytes: tfdt.start, size_bytes: decode_time })?,
             duration,
             sync: sync.unwrap_or(false),
         })
@@ -245,7 +249,8 @@ impl Defaults {
             return Err(Error::BaseDataOffset);
         }
         let mut at = tfhd.body.start + FULL_BOX_BYTES + 4;
-        let mut fragment = Self { timescale: self.timescale, video: self.video, duration: self.duration, flags: self.flags };
+        let mut fragment =
+            Self { timescale: self.timescale, video: self.video, duration: self.duration, flags: self.flags };
         for flag in [0x2, 0x8, 0x10, 0x20] {
             if present & flag == 0 {
                 continue;
@@ -397,7 +402,10 @@ mod tests {
         let a = narrow.chunks[0].at(shift, narrow.timescale, 9);
         assert_eq!(a, wide.chunks[0].at(shift, wide.timescale, 9));
         let again = File::parse(&file(&[&header(), &a])).unwrap();
-        assert_eq!((again.chunks[0].decode_time, again.chunks[0].duration, again.chunks[0].sync), (shift + 80, 80, true));
+        assert_eq!(
+            (again.chunks[0].decode_time, again.chunks[0].duration, again.chunks[0].sync),
+            (shift + 80, 80, true)
+        );
     }
 
     #[test]
@@ -425,7 +433,10 @@ mod tests {
     fn what_cannot_be_pushed_says_why() {
         assert_eq!(File::parse(&Bytes::from(header())).unwrap_err(), Error::NoChunk);
         assert_eq!(File::parse(&Bytes::from(chunk(&[0, 0], b"x"))).unwrap_err(), Error::Missing { kind: *b"moov" });
-        assert_eq!(File::parse(&file(&[&[0, 0, 0, 7], b"moof"])).unwrap_err(), Error::Size { offset_bytes: 0, size_bytes: 7 });
+        assert_eq!(
+            File::parse(&file(&[&[0, 0, 0, 7], b"moof"])).unwrap_err(),
+            Error::Size { offset_bytes: 0, size_bytes: 7 }
+        );
         let whole = file(&[&header(), &chunk(&[0, 0], b"pixels")]);
         for cut in 0..whole.len() {
             assert!(File::parse(&whole.slice(..cut)).is_err(), "cut at {cut}");

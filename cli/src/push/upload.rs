@@ -36,8 +36,8 @@ pub(crate) enum Error {
     #[error("expected a publishing point like http://127.0.0.1:8080/ingest/demo, got {given}")]
     Target { given: String },
     /// Nobody took the connection.
-    #[error("cannot connect to {authority}: {source}; is the origin running there (headwater serve)?")]
-    Connect { authority: String, source: std::io::Error },
+    #[error("cannot connect to {authority}: {cause}; is the origin running there (headwater serve)?")]
+    Connect { authority: String, cause: std::io::Error },
     /// The connection ended before the answer.
     #[error("lost the connection to the origin: {0}")]
     Lost(#[from] hyper::Error),
@@ -75,11 +75,17 @@ impl Error {
 /// What an answer means to who pushes, and what to do.
 fn advice(status: StatusCode, path: &str) -> String {
     match status.as_u16() {
-        401 | 403 => format!("the origin refused the stream key for {path} ({status}): give the channel's key with --key"),
+        401 | 403 => {
+            format!("the origin refused the stream key for {path} ({status}): give the channel's key with --key")
+        }
         404 => format!("the origin has no publishing point {path} ({status}): check the channel name in --to"),
-        400 => format!("the origin could not read the media of {path} ({status}): each file must hold one fragmented CMAF track"),
+        400 => format!(
+            "the origin could not read the media of {path} ({status}): each file must hold one fragmented CMAF track"
+        ),
         412 => format!("the origin wants the CMAF header of {path} again ({status})"),
-        413 => format!("the origin finds the media of {path} too big ({status}): push smaller chunks, or raise its limits"),
+        413 => {
+            format!("the origin finds the media of {path} too big ({status}): push smaller chunks, or raise its limits")
+        }
         415 => format!("the origin does not take this codec in {path} ({status}): leave the track out with --tracks"),
         503 => format!("the origin is full or stopping ({status})"),
         _ => format!("the origin answered {status} to {path}"),
@@ -116,7 +122,7 @@ impl Target {
             Ok(connected) => connected,
             Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
         };
-        let stream = connected.map_err(|source| Error::Connect { authority: self.authority().to_owned(), source })?;
+        let stream = connected.map_err(|cause| Error::Connect { authority: self.authority().to_owned(), cause })?;
         // Chunks are small and each is due now.
         let _ = stream.set_nodelay(true);
         Ok(stream)
@@ -126,7 +132,12 @@ impl Target {
     ///
     /// # Errors
     /// [`Error::Lost`] if the connection ends before an answer, [`Error::Refused`] if the answer is no success.
-    pub(crate) async fn post(&self, stream: TcpStream, file_name: &str, chunks: mpsc::Receiver<Bytes>) -> Result<StatusCode, Error> {
+    pub(crate) async fn post(
+        &self,
+        stream: TcpStream,
+        file_name: &str,
+        chunks: mpsc::Receiver<Bytes>,
+    ) -> Result<StatusCode, Error> {
         let request = self.request(file_name, Chunks(chunks));
         let path = request.uri().path().to_owned();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -145,7 +156,8 @@ impl Target {
         if head.status.is_success() {
             return Ok(head.status);
         }
-        let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        let retry_after =
+            head.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
         let reading = tokio::time::timeout(REASON_MAX, Limited::new(body, REASON_BYTES_MAX).collect());
         let reason = tokio::select! {
             biased;
@@ -161,7 +173,8 @@ impl Target {
 
     fn request(&self, file_name: &str, body: Chunks) -> Request<Chunks> {
         let (path, query) = (self.base.path().trim_end_matches('/'), self.base.query());
-        let target = query.map_or_else(|| format!("{path}/Streams({file_name})"), |q| format!("{path}/Streams({file_name})?{q}"));
+        let target = query
+            .map_or_else(|| format!("{path}/Streams({file_name})"), |q| format!("{path}/Streams({file_name})?{q}"));
         let media_type = match file_name.rsplit('.').next() {
             Some("cmfv") => "video/mp4",
             Some("cmfa") => "audio/mp4",
@@ -186,7 +199,10 @@ impl http_body::Body for Chunks {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0.poll_recv(context).map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes))))
     }
 }

@@ -13,7 +13,7 @@ pub use position::{Position, TooFar};
 
 use bytes::Bytes;
 use headwater_media::{Generation, MediaDuration, OpenSegment, PartIndex, Segment, SegmentNumber, TrackId, Window};
-use m3u8_rs::{ByteRange, MediaPlaylist, MediaSegment};
+use m3u8_rs::{MediaPlaylist, MediaSegment};
 
 use super::tags;
 use crate::targets::Targets;
@@ -214,7 +214,7 @@ fn write_segment(segment: &Segment, view: View, with_parts: bool, header: &mut O
     }
     let frame = segment.key_frame.filter(|_| view == View::IFrames);
     if let Some(range) = frame {
-        written.byte_range = Some(ByteRange { length: range.length_bytes, offset: Some(range.offset_bytes) });
+        written.unknown_tags.push(tags::byte_range(range));
     }
     let gap = segment.gap || (view == View::IFrames && frame.is_none());
     if gap {

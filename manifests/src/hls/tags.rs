@@ -2,10 +2,11 @@
 //! The tags that m3u8-rs lacks, or writes where they must not stand.
 //!
 //! m3u8-rs writes a segment's `EXT-X-MAP` before its `EXT-X-DISCONTINUITY`; players that note the discontinuity in which
-//! they meet a header (hls.js) then file it under the old one, so the map is written here, after it.
+//! they meet a header (hls.js) then file it under the old one, so the map is written here, after it. The byte range of an
+//! I-frame stands after the map for the same player, which would ask for that range of the header too.
 
 use headwater_media::path::Object;
-use headwater_media::{Generation, MediaDuration, MediaTime, Part, PartIndex, SegmentNumber, TrackId, UtcTime};
+use headwater_media::{ByteRange, Generation, MediaDuration, MediaTime, Part, PartIndex, SegmentNumber, TrackId, UtcTime};
 use m3u8_rs::ExtTag;
 
 use crate::targets::Targets;
@@ -37,6 +38,11 @@ pub(crate) fn skip(segments: usize) -> String {
 /// `EXT-X-MAP`.
 pub(crate) fn map(generation: Generation) -> ExtTag {
     ExtTag { tag: "X-MAP".into(), rest: Some(format!("URI=\"{}\"", header_uri(generation))) }
+}
+
+/// `EXT-X-BYTERANGE`.
+pub(crate) fn byte_range(range: ByteRange) -> ExtTag {
+    ExtTag { tag: "X-BYTERANGE".into(), rest: Some(format!("{}@{}", range.length_bytes, range.offset_bytes)) }
 }
 
 /// `EXT-X-GAP`.

@@ -27,9 +27,8 @@ impl<'a> Bits<'a> {
     }
 }
 
-const AAC_RATES: [u32; 13] = [
-    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350,
-];
+const AAC_RATES: [u32; 13] =
+    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 /// Channels of each `channelConfiguration`; 0 is told elsewhere.
 const AAC_CHANNELS: [u16; 15] = [0, 1, 2, 3, 4, 5, 6, 8, 0, 0, 0, 7, 8, 24, 8];
 const SBR: u32 = 5;
@@ -78,10 +77,7 @@ pub(crate) fn ac3(config: &[u8]) -> Option<Audio> {
     let sample_rate = *DOLBY_RATES.get(bits.take(2)? as usize)?;
     let _bsid_bsmod = bits.take(8)?;
     let (acmod, lfe) = (bits.take(3)?, bits.take(1)?);
-    Some(Audio {
-        sample_rate,
-        channels: dolby_channels(acmod, lfe),
-    })
+    Some(Audio { sample_rate, channels: dolby_channels(acmod, lfe) })
 }
 
 /// `dec3` (ETSI TS 102 366, F.6): the first independent substream and what depends on it.
@@ -105,10 +101,7 @@ pub(crate) fn eac3(config: &[u8]) -> Option<Audio> {
 /// `dOps` (Encapsulation of Opus in ISOBMFF, 4.3.2); Opus always decodes at 48 kHz.
 pub(crate) fn opus(config: &[u8]) -> Option<Audio> {
     let channels = u16::from(*config.get(1)?);
-    Some(Audio {
-        sample_rate: 48_000,
-        channels,
-    })
+    Some(Audio { sample_rate: 48_000, channels })
 }
 
 /// `dfLa` (Encapsulation of FLAC in ISOBMFF, 3.3.2), whose first block is STREAMINFO (RFC 9639, 8.2).
@@ -116,10 +109,7 @@ pub(crate) fn flac(config: &[u8]) -> Option<Audio> {
     let version_flags_and_block_header = 8;
     let mut bits = Bits::new(config.get(version_flags_and_block_header + 10..)?);
     let sample_rate = bits.take(20).filter(|&rate| rate > 0)?;
-    Some(Audio {
-        sample_rate,
-        channels: bits.take(3)? as u16 + 1,
-    })
+    Some(Audio { sample_rate, channels: bits.take(3)? as u16 + 1 })
 }
 
 #[cfg(test)]

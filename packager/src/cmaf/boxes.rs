@@ -165,19 +165,11 @@ impl<'a> Cursor<'a> {
             return Err(Error::BoxSize { kind, size_bytes: size });
         }
         let Some((raw, rest)) = usize::try_from(size).ok().and_then(|size| whole.split_at_checked(size)) else {
-            return Err(Error::Truncated {
-                kind,
-                need_bytes: size,
-                have_bytes: whole.len() as u64,
-            });
+            return Err(Error::Truncated { kind, need_bytes: size, have_bytes: whole.len() as u64 });
         };
         self.rest = rest;
         // `header` is 8 or 16 and not past `size`.
-        Ok(Some(Child {
-            kind,
-            raw,
-            payload: &raw[header as usize..],
-        }))
+        Ok(Some(Child { kind, raw, payload: &raw[header as usize..] }))
     }
 
     /// The first child of type `kind` among what is not read yet.
@@ -198,18 +190,11 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// [`Error::Missing`], and as [`Self::child`].
     pub fn expect(self, kind: &[u8; 4]) -> Result<Cursor<'a>, Error> {
-        self.find(kind)?.ok_or(Error::Missing {
-            kind: FourCc(*kind),
-            parent: self.kind,
-        })
+        self.find(kind)?.ok_or(Error::Missing { kind: FourCc(*kind), parent: self.kind })
     }
 
     fn truncated(&self, need_bytes: u64) -> Error {
-        Error::Truncated {
-            kind: self.kind,
-            need_bytes,
-            have_bytes: self.rest.len() as u64,
-        }
+        Error::Truncated { kind: self.kind, need_bytes, have_bytes: self.rest.len() as u64 }
     }
 }
 
@@ -262,11 +247,7 @@ mod tests {
     #[test]
     fn a_child_past_its_parent_is_truncated() {
         let mut cursor = Cursor::new(FourCc(*b"moof"), &[0, 0, 0, 9, b'm', b'f', b'h', b'd']);
-        let expected = Error::Truncated {
-            kind: FourCc(*b"mfhd"),
-            need_bytes: 9,
-            have_bytes: 8,
-        };
+        let expected = Error::Truncated { kind: FourCc(*b"mfhd"), need_bytes: 9, have_bytes: 8 };
         assert_eq!(cursor.child().map(|c| c.is_some()), Err(expected));
     }
 
@@ -275,10 +256,7 @@ mod tests {
         for size in [2_u8, 7] {
             let bytes = [0, 0, 0, size, b'f', b'r', b'e', b'e', 0, 0, 0, 0, 0, 0, 0, 0];
             let mut cursor = Cursor::new(FourCc(*b"moof"), &bytes);
-            let expected = Error::BoxSize {
-                kind: FourCc(*b"free"),
-                size_bytes: u64::from(size),
-            };
+            let expected = Error::BoxSize { kind: FourCc(*b"free"), size_bytes: u64::from(size) };
             assert_eq!(cursor.child().map(|c| c.is_some()), Err(expected));
         }
     }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One movie fragment as it came: `moof` and all its media data.
 
-use headwater_media::UtcTime;
-
 use crate::Sample;
+use crate::cmaf::ProducerTime;
 
 /// A whole fragment: every sample has its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,17 +46,4 @@ pub struct Brands {
     pub last: bool,
     /// `slat`: a slate, replaceable by real media of the same time.
     pub slate: bool,
-}
-
-/// Producer reference time (`prft`, ISO/IEC 14496-12, 8.16.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProducerTime {
-    /// The wall clock.
-    pub utc: UtcTime,
-    /// The same instant in ticks of track `source_id`.
-    pub media_time: u64,
-    /// `track_ID` of the track whose clock `media_time` is.
-    pub source_id: u32,
-    /// Which instant of the fragment's making it is (24: captured).
-    pub flags: u32,
 }

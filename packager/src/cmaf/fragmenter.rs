@@ -8,9 +8,9 @@ use bytes::{BufMut, BytesMut};
 use headwater_media::UtcTime;
 
 use crate::Sample;
-use crate::cmaf::boxes::{write_box, write_full_box};
+use crate::cmaf::boxes::write_box;
 use crate::cmaf::header::TRACK_ID;
-use crate::cmaf::reader::NTP_UNIX_SECONDS;
+use crate::cmaf::producer_time;
 
 /// What a chunk says beside its samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,15 +56,11 @@ pub fn write_chunk(out: &mut BytesMut, samples: &[Sample], options: ChunkOptions
         write_segment_type(out, options);
     }
     if let Some(utc) = options.producer_time {
-        write_producer_time(out, utc, first.decode_time);
+        producer_time::write(out, utc, first.decode_time);
     }
     let moof_start = out.len();
     fields.write_moof(out, samples, options.sequence_number, moof_bytes + mdat_header_bytes);
-    debug_assert_eq!(
-        (out.len() - moof_start) as u64,
-        moof_bytes,
-        "the size written first is the size written"
-    );
+    debug_assert_eq!((out.len() - moof_start) as u64, moof_bytes, "the size written first is the size written");
     match u32::try_from(data_bytes + 8) {
         Ok(size) => {
             out.put_u32(size);
@@ -80,10 +76,7 @@ pub fn write_chunk(out: &mut BytesMut, samples: &[Sample], options: ChunkOptions
     for sample in samples {
         out.put_slice(&sample.data);
     }
-    ChunkLayout {
-        length_bytes: (out.len() - start) as u64,
-        first_sample_end_bytes: first_sample_end as u64,
-    }
+    ChunkLayout { length_bytes: (out.len() - start) as u64, first_sample_end_bytes: first_sample_end as u64 }
 }
 
 /// `styp` of 5 words and `prft`.
@@ -100,27 +93,6 @@ fn write_segment_type(out: &mut BytesMut, options: ChunkOptions) {
             out.put_slice(b"lmsg");
         }
     });
-}
-
-/// `prft` version 1 (ISO/IEC 14496-12, 8.16.5): the clock of the instant the first sample was captured.
-fn write_producer_time(out: &mut BytesMut, utc: UtcTime, decode_time: i64) {
-    const CAPTURED: u32 = 24;
-    write_full_box(out, b"prft", 1, CAPTURED, |out| {
-        out.put_u32(TRACK_ID);
-        out.put_u64(ntp(utc));
-        out.put_u64(decode_time as u64);
-    });
-}
-
-fn ntp(utc: UtcTime) -> u64 {
-    let (seconds, nanos) = (
-        utc.nanos().div_euclid(1_000_000_000),
-        utc.nanos().rem_euclid(1_000_000_000),
-    );
-    let seconds = (seconds as u64).wrapping_add(NTP_UNIX_SECONDS) & 0xffff_ffff;
-    // Rounded up, so that reading back, rounded, gives the same nanosecond.
-    let fraction = ((nanos as u64) << 32).div_ceil(1_000_000_000);
-    seconds << 32 | fraction
 }
 
 /// What is equal for all samples goes into `tfhd`, what varies into `trun`.
@@ -154,12 +126,7 @@ impl Fields {
             None => Flags::Each,
         };
         let offsets = samples.iter().any(|s| s.composition_offset != 0);
-        Self {
-            duration: equal(|s| s.duration),
-            size: equal(size),
-            flags,
-            offsets,
-        }
+        Self { duration: equal(|s| s.duration), size: equal(size), flags, offsets }
     }
 
     /// `tfhd`'s and `trun`'s flags.

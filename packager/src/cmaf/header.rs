@@ -22,12 +22,7 @@ pub fn write(track: &TrackHeader) -> Bytes {
         for brand in [b"iso6", b"cmfc", b"dash"] {
             out.put_slice(brand);
         }
-        if let Some(profile) = track
-            .codec
-            .rfc6381()
-            .strip_prefix("stpp.ttml.")
-            .filter(|p| p.len() == 4)
-        {
+        if let Some(profile) = track.codec.rfc6381().strip_prefix("stpp.ttml.").filter(|p| p.len() == 4) {
             out.put_slice(profile.as_bytes());
         }
     });

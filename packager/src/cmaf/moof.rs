@@ -13,9 +13,7 @@ use crate::cmaf::track::{Defaults, Header};
 use crate::cmaf::{Error, Limits};
 
 /// `tfxd` (Smooth Streaming, MS-SSTR 2.2.4.4): the fragment's absolute time where there is no `tfdt`.
-const TFXD: [u8; 16] = [
-    0x6d, 0x1d, 0x9b, 0x05, 0x42, 0xd5, 0x44, 0xe6, 0x80, 0xe2, 0x14, 0x1d, 0xaf, 0xf7, 0x57, 0xb2,
-];
+const TFXD: [u8; 16] = [0x6d, 0x1d, 0x9b, 0x05, 0x42, 0xd5, 0x44, 0xe6, 0x80, 0xe2, 0x14, 0x1d, 0xaf, 0xf7, 0x57, 0xb2];
 /// More `mdat` boxes than this after one `moof` are an attack.
 const MDATS_MAX: usize = 16;
 
@@ -28,6 +26,10 @@ pub(crate) struct OpenFragment {
     pub(crate) need_bytes: u64,
     /// Some offset is not bound to this body (absolute, or left out), so it may count from the first `mdat`.
     loose: bool,
+    /// The lowest offset of a run, of unsupported tracks too.
+    lowest_offset: i64,
+    /// Samples of each track so far.
+    counts: Vec<(u32, u64)>,
     mdats: Vec<MediaData>,
 }
 
@@ -45,6 +47,7 @@ struct Run {
     /// From the start of the body.
     offset_bytes: i64,
     count: usize,
+    length_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -65,6 +68,8 @@ impl OpenFragment {
             tracks: Vec::new(),
             need_bytes: 0,
             loose: false,
+            lowest_offset: i64::MAX,
+            counts: Vec::new(),
             mdats: Vec::new(),
         };
         let moof_offset = i64::try_from(moof_offset).unwrap_or(i64::MAX);
@@ -78,11 +83,7 @@ impl OpenFragment {
         }
         let max = limits.fragment_bytes_max as u64;
         if this.need_bytes > max {
-            return Err(Error::TooBig {
-                kind: FourCc(*b"mdat"),
-                size_bytes: this.need_bytes,
-                max_bytes: max,
-            });
+            return Err(Error::TooBig { kind: FourCc(*b"mdat"), size_bytes: this.need_bytes, max_bytes: max });
         }
         Ok(this)
     }
@@ -102,7 +103,12 @@ impl OpenFragment {
             return Err(Error::NoHeader { source_id });
         }
         let kind = track.map_or(Kind::Metadata, |t| t.kind);
-        tfhd.inherit(track.map(|t| t.defaults).unwrap_or_default());
+        tfhd.inherited = track.map(|t| t.defaults).unwrap_or_default();
+        let index = tfhd.description_index.unwrap_or(tfhd.inherited.description_index);
+        if track.is_some() && index > 1 {
+            let (kind, field) = (FourCc(*b"tfhd"), "sample description index");
+            return Err(Error::Field { kind, field, value: u64::from(index) });
+        }
         let mut offset = match tfhd.base_offset {
             Some(base) => i64::try_from(base).unwrap_or(i64::MAX),
             None if tfhd.base_is_moof => moof_offset,
@@ -111,22 +117,8 @@ impl OpenFragment {
         self.loose |= tfhd.base_offset.is_some();
         let base = offset;
         let decode_time = decode_time(traf)?;
-        let fragment = TrackFragment {
-            source_id,
-            decode_time,
-            samples: Vec::new(),
-        };
-        let mut open = OpenTrack {
-            fragment,
-            sizes: Vec::new(),
-            runs: Vec::new(),
-        };
-        let before: usize = self
-            .tracks
-            .iter()
-            .filter(|t| t.fragment.source_id == source_id)
-            .map(|t| t.sizes.len())
-            .sum();
+        let fragment = TrackFragment { source_id, decode_time, samples: Vec::new() };
+        let mut open = OpenTrack { fragment, sizes: Vec::new(), runs: Vec::new() };
         let mut time = decode_time.map_or(0, |t| t.ticks as i64);
         let mut children = traf;
         while let Some(child) = children.child()? {
@@ -134,23 +126,15 @@ impl OpenFragment {
                 continue;
             }
             let trun = Trun::read(child.cursor())?;
-            let count = before as u64 + open.sizes.len() as u64 + u64::from(trun.count);
-            if count > limits.samples_max as u64 {
-                return Err(Error::TooMany {
-                    what: "samples",
-                    count,
-                    max: limits.samples_max as u64,
-                });
-            }
+            self.count(source_id, trun.count, limits)?;
             match trun.data_offset {
                 Some(relative) => offset = base.saturating_add(i64::from(relative)),
                 None => self.loose |= open.runs.is_empty(),
             }
-            open.runs.push(Run {
-                offset_bytes: offset,
-                count: trun.count as usize,
-            });
+            self.lowest_offset = self.lowest_offset.min(offset);
+            let count = trun.count as usize;
             let bytes = trun.read_samples(&tfhd, kind, &mut time, &mut open)?;
+            open.runs.push(Run { offset_bytes: offset, count, length_bytes: bytes });
             offset = offset.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
             if track.is_some() {
                 self.need_bytes = self.need_bytes.saturating_add(bytes);
@@ -159,6 +143,20 @@ impl OpenFragment {
         *next_offset = offset;
         if track.is_some() && !open.sizes.is_empty() {
             self.tracks.push(open);
+        }
+        Ok(())
+    }
+
+    /// Bounds one track's samples over all its `traf` and `trun` boxes.
+    fn count(&mut self, source_id: u32, more: u32, limits: &Limits) -> Result<(), Error> {
+        let at = self.counts.iter().position(|&(id, _)| id == source_id).unwrap_or(self.counts.len());
+        if at == self.counts.len() {
+            self.counts.push((source_id, 0));
+        }
+        let (_, count) = &mut self.counts[at];
+        *count += u64::from(more);
+        if *count > limits.samples_max as u64 {
+            return Err(Error::TooMany { what: "samples", count: *count, max: limits.samples_max as u64 });
         }
         Ok(())
     }
@@ -173,9 +171,18 @@ impl OpenFragment {
         self.mdats.iter().map(|m| m.payload.len() as u64).sum()
     }
 
-    /// True once every sample can have its bytes.
+    /// True once every sample can have its bytes: all runs lie in what is here, or as much is here as they take.
     pub(crate) fn is_complete(&self) -> bool {
-        self.have_bytes() >= self.need_bytes
+        let mut runs = self.tracks.iter().flat_map(|t| &t.runs);
+        self.have_bytes() >= self.need_bytes || runs.all(|run| self.holds(run))
+    }
+
+    fn holds(&self, run: &Run) -> bool {
+        let end = run.offset_bytes.saturating_add_unsigned(run.length_bytes);
+        let within = |m: &MediaData| {
+            m.offset_bytes <= run.offset_bytes && end <= m.offset_bytes.saturating_add_unsigned(m.payload.len() as u64)
+        };
+        run.length_bytes == 0 || self.mdats.iter().any(within)
     }
 
     /// Adds the payload of an `mdat`, which starts `offset_bytes` into the body.
@@ -185,16 +192,9 @@ impl OpenFragment {
         }
         if self.mdats.len() == MDATS_MAX {
             let (count, max) = (MDATS_MAX as u64 + 1, MDATS_MAX as u64);
-            return Err(Error::TooMany {
-                what: "mdat boxes",
-                count,
-                max,
-            });
+            return Err(Error::TooMany { what: "mdat boxes", count, max });
         }
-        self.mdats.push(MediaData {
-            offset_bytes: i64::try_from(offset_bytes).unwrap_or(i64::MAX),
-            payload,
-        });
+        self.mdats.push(MediaData { offset_bytes: i64::try_from(offset_bytes).unwrap_or(i64::MAX), payload });
         Ok(())
     }
 
@@ -205,9 +205,8 @@ impl OpenFragment {
     pub(crate) fn join(mut self) -> Result<Vec<TrackFragment>, Error> {
         match self.fill(0) {
             Err(Error::SampleOutside { .. }) if self.loose => {
-                let lowest = self.tracks.iter().flat_map(|t| &t.runs).map(|r| r.offset_bytes).min();
-                let start = self.mdats.first().map(|m| m.offset_bytes);
-                self.fill(start.unwrap_or(0).saturating_sub(lowest.unwrap_or(0)))?;
+                let start = self.mdats.first().map_or(0, |m| m.offset_bytes);
+                self.fill(start.saturating_sub(self.lowest_offset))?;
             }
             result => result?,
         }
@@ -222,11 +221,7 @@ impl OpenFragment {
                 let mut at = run.offset_bytes.saturating_add(shift);
                 for (sample, &size) in samples.by_ref().take(run.count) {
                     let data = slice(&self.mdats, at, size);
-                    sample.data = data.ok_or(Error::SampleOutside {
-                        source_id,
-                        offset_bytes: at,
-                        size_bytes: size,
-                    })?;
+                    sample.data = data.ok_or(Error::SampleOutside { source_id, offset_bytes: at, size_bytes: size })?;
                     at = at.saturating_add(i64::from(size));
                 }
             }
@@ -266,17 +261,15 @@ fn decode_time(traf: Cursor<'_>) -> Result<Option<SourceTime>, Error> {
 
 fn source_time(fields: &mut Cursor<'_>, version: u8) -> Result<SourceTime, Error> {
     let wide = version != 0;
-    Ok(SourceTime {
-        ticks: fields.u32_or_u64(wide)?,
-        bits: if wide { 64 } else { 32 },
-    })
+    Ok(SourceTime { ticks: fields.u32_or_u64(wide)?, bits: if wide { 64 } else { 32 } })
 }
 
-/// `tfhd`, and after [`Tfhd::inherit`] the sample defaults in force.
+/// `tfhd`, and the defaults of `trex` under it.
 struct Tfhd {
     source_id: u32,
     base_offset: Option<u64>,
     base_is_moof: bool,
+    description_index: Option<u32>,
     duration: Option<u32>,
     size: Option<u32>,
     flags: Option<u32>,
@@ -289,26 +282,19 @@ impl Tfhd {
         let source_id = tfhd.u32()?;
         let base_offset = if present & 0x1 != 0 { Some(tfhd.u64()?) } else { None };
         let mut field = |bit: u32| {
-            if present & bit != 0 {
-                tfhd.u32().map(Some)
-            } else {
-                Ok(None)
-            }
+            if present & bit != 0 { tfhd.u32().map(Some) } else { Ok(None) }
         };
-        let _description_index = field(0x2)?;
+        let description_index = field(0x2)?;
         Ok(Self {
             source_id,
             base_offset,
+            description_index,
             base_is_moof: present & 0x02_0000 != 0,
             duration: field(0x8)?,
             size: field(0x10)?,
             flags: field(0x20)?,
             inherited: Defaults::default(),
         })
-    }
-
-    const fn inherit(&mut self, defaults: Defaults) {
-        self.inherited = defaults;
     }
 }
 
@@ -330,20 +316,9 @@ impl<'a> Trun<'a> {
         let need_bytes = u64::from(count) * 4 * u64::from((present >> 8 & 0xf).count_ones());
         let have_bytes = fields.rest().len() as u64;
         if need_bytes > have_bytes {
-            return Err(Error::Truncated {
-                kind: fields.kind(),
-                need_bytes,
-                have_bytes,
-            });
+            return Err(Error::Truncated { kind: fields.kind(), need_bytes, have_bytes });
         }
-        Ok(Self {
-            present,
-            signed_offsets: version != 0,
-            count,
-            data_offset,
-            first_flags,
-            fields,
-        })
+        Ok(Self { present, signed_offsets: version != 0, count, data_offset, first_flags, fields })
     }
 
     /// Appends the run's samples to `open`, `time` going on from sample to sample; returns their bytes.
@@ -354,11 +329,7 @@ impl<'a> Trun<'a> {
         open.fragment.samples.reserve(self.count as usize);
         for index in 0..self.count {
             let mut field = |bit: u32| {
-                if present & bit != 0 {
-                    self.fields.u32().map(Some)
-                } else {
-                    Ok(None)
-                }
+                if present & bit != 0 { self.fields.u32().map(Some) } else { Ok(None) }
             };
             let duration = field(0x100)?.or(tfhd.duration).unwrap_or(tfhd.inherited.duration);
             let size = field(0x200)?.or(tfhd.size).unwrap_or(tfhd.inherited.size_bytes);
@@ -366,11 +337,8 @@ impl<'a> Trun<'a> {
             let composition = field(0x800)?.unwrap_or(0);
             let first_flags = self.first_flags.filter(|_| index == 0);
             let flags = own_flags.or(first_flags).or(tfhd.flags).unwrap_or(tfhd.inherited.flags);
-            let composition_offset = if self.signed_offsets {
-                composition as i32
-            } else {
-                i32::try_from(composition).unwrap_or(i32::MAX)
-            };
+            let composition_offset =
+                if self.signed_offsets { composition as i32 } else { i32::try_from(composition).unwrap_or(i32::MAX) };
             open.sizes.push(size);
             open.fragment.samples.push(Sample {
                 decode_time: *time,

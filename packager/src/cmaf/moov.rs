@@ -22,10 +22,7 @@ pub(crate) fn parse_source(source: &Bytes, tracks_max: usize) -> Result<Header, 
             _ => {}
         }
     }
-    Err(Error::Missing {
-        kind: FourCc(*b"moov"),
-        parent: file,
-    })
+    Err(Error::Missing { kind: FourCc(*b"moov"), parent: file })
 }
 
 /// Major and compatible brands of an `ftyp` or `styp` payload; the minor version between them is skipped.
@@ -37,11 +34,7 @@ pub(crate) fn brands(payload: &[u8]) -> Vec<FourCc> {
 fn parse(source: &Bytes, moov: &Child<'_>, brands: &[FourCc], tracks_max: usize) -> Result<Header, Error> {
     let movie_timescale = movie_timescale(moov.cursor().expect(b"mvhd")?)?;
     let defaults = defaults(moov.cursor())?;
-    let mut header = Header {
-        tracks: Vec::new(),
-        unsupported: Vec::new(),
-        source: source.clone(),
-    };
+    let mut header = Header { tracks: Vec::new(), unsupported: Vec::new(), source: source.clone() };
     let mut cursor = moov.cursor();
     while let Some(child) = cursor.child()? {
         if child.kind.0 != *b"trak" {
@@ -49,11 +42,7 @@ fn parse(source: &Bytes, moov: &Child<'_>, brands: &[FourCc], tracks_max: usize)
         }
         let count = header.tracks.len() + header.unsupported.len() + 1;
         if count > tracks_max {
-            return Err(Error::TooMany {
-                what: "tracks",
-                count: count as u64,
-                max: tracks_max as u64,
-            });
+            return Err(Error::TooMany { what: "tracks", count: count as u64, max: tracks_max as u64 });
         }
         let trak = Trak::read(&child)?;
         match trak.header(source, movie_timescale, brands) {
@@ -63,20 +52,14 @@ fn parse(source: &Bytes, moov: &Child<'_>, brands: &[FourCc], tracks_max: usize)
                 header.tracks.push(track);
             }
             Err(Error::UnsupportedCodec { four_cc }) => {
-                header.unsupported.push(UnsupportedTrack {
-                    source_id: trak.source_id,
-                    four_cc,
-                });
+                header.unsupported.push(UnsupportedTrack { source_id: trak.source_id, four_cc });
             }
             Err(other) => return Err(other),
         }
     }
     match (header.tracks.is_empty(), header.unsupported.first()) {
         (true, Some(track)) => Err(Error::UnsupportedCodec { four_cc: track.four_cc }),
-        (true, None) => Err(Error::Missing {
-            kind: FourCc(*b"trak"),
-            parent: moov.kind,
-        }),
+        (true, None) => Err(Error::Missing { kind: FourCc(*b"trak"), parent: moov.kind }),
         (false, _) => Ok(header),
     }
 }
@@ -127,17 +110,9 @@ impl<'a> Trak<'a> {
         let mdia = trak.expect(b"mdia")?;
         let mut stsd = mdia.expect(b"minf")?.expect(b"stbl")?.expect(b"stsd")?;
         stsd.bytes(8)?;
-        let parent = stsd.kind();
-        let entry = stsd.child()?.ok_or(Error::Missing {
-            kind: FourCc(*b"entr"),
-            parent,
-        })?;
-        Ok(Self {
-            source_id,
-            trak,
-            mdia,
-            entry,
-        })
+        let kind = stsd.kind();
+        let entry = stsd.child()?.ok_or(Error::Field { kind, field: "entry count", value: 0 })?;
+        Ok(Self { source_id, trak, mdia, entry })
     }
 
     fn header(&self, source: &Bytes, movie: Option<Timescale>, brands: &[FourCc]) -> Result<TrackHeader, Error> {
@@ -180,11 +155,7 @@ impl<'a> Trak<'a> {
         let mut media_time = 0;
         for _ in 0..elst.u32()? {
             let duration = elst.u32_or_u64(version == 1)?;
-            let start = if version == 1 {
-                elst.u64()? as i64
-            } else {
-                i64::from(elst.i32()?)
-            };
+            let start = if version == 1 { elst.u64()? as i64 } else { i64::from(elst.i32()?) };
             let _rate = elst.u32()?;
             if start >= 0 {
                 media_time = start;
@@ -201,19 +172,12 @@ fn media_header(mut mdhd: Cursor<'_>) -> Result<(Timescale, Option<String>), Err
     let kind = mdhd.kind();
     let (version, _) = mdhd.version_and_flags()?;
     mdhd.bytes(if version == 1 { 16 } else { 8 })?;
-    let timescale = Timescale::new(mdhd.u32()?).ok_or(Error::Field {
-        kind,
-        field: "timescale",
-        value: 0,
-    })?;
+    let timescale = Timescale::new(mdhd.u32()?).ok_or(Error::Field { kind, field: "timescale", value: 0 })?;
     mdhd.bytes(if version == 1 { 8 } else { 4 })?;
     let packed = mdhd.u16()?;
     let letters = [packed >> 10, packed >> 5, packed].map(|five| (five as u8 & 31) + 0x60);
     let is_code = letters.iter().all(u8::is_ascii_lowercase) && letters != *b"und";
-    Ok((
-        timescale,
-        is_code.then(|| letters.iter().map(|&l| char::from(l)).collect()),
-    ))
+    Ok((timescale, is_code.then(|| letters.iter().map(|&l| char::from(l)).collect())))
 }
 
 /// Roles and label; user data that cannot be read is as good as none.
@@ -226,11 +190,8 @@ fn user_data(mut udta: Cursor<'_>) -> (Vec<Role>, Option<String>) {
             continue;
         }
         match &child.kind.0 {
-            b"kind" => roles.push(Role {
-                scheme: fields.text(),
-                value: fields.text(),
-            }),
-            // version/flags, then is_group_label and label_id, language, label (ISO/IEC 14496-12, 8.10.5).
+            b"kind" => roles.push(Role { scheme: fields.text(), value: fields.text() }),
+            // label_id, language, label (ISO/IEC 14496-12, 8.10.5).
             b"labl" if label.is_none() && fields.bytes(2).is_ok() => {
                 let _language = fields.text();
                 label = Some(fields.text()).filter(|text| !text.is_empty());

@@ -7,41 +7,16 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use headwater_media::UtcTime;
 
+use crate::cmaf::box_start::{BoxStart, PartialStart};
 use crate::cmaf::boxes::{Cursor, FourCc};
 use crate::cmaf::collector::Collector;
-use crate::cmaf::fragment::{Brands, Fragment, ProducerTime};
+use crate::cmaf::fragment::{Brands, Fragment};
+use crate::cmaf::limits::Limits;
 use crate::cmaf::moof::OpenFragment;
+use crate::cmaf::producer_time::{self, ProducerTime};
 use crate::cmaf::track::Header;
 use crate::cmaf::{Error, EventMessage, moov};
-
-/// What a body may ask of us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest box other than `mdat` and `moov`.
-    pub box_bytes_max: usize,
-    /// Largest `moov`.
-    pub header_bytes_max: usize,
-    /// Largest fragment: `moof` and its `mdat` together.
-    pub fragment_bytes_max: usize,
-    /// Most tracks in a header.
-    pub tracks_max: usize,
-    /// Most samples of one track in a fragment.
-    pub samples_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            box_bytes_max: 4 << 20,
-            header_bytes_max: 1 << 20,
-            fragment_bytes_max: 64 << 20,
-            tracks_max: 16,
-            samples_max: 16_384,
-        }
-    }
-}
 
 /// Something whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,27 +71,14 @@ struct Open {
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// Between boxes, or within the 8 or 16 bytes that start one.
-    Start { bytes: [u8; 16], have: usize },
+    Start(PartialStart),
     /// Within a box kept whole.
     Whole(BoxStart),
     /// Within a box nobody needs.
     Skip { start: BoxStart, left_bytes: u64 },
 }
 
-/// A box whose size and type are known.
-#[derive(Clone, Copy, Debug)]
-struct BoxStart {
-    kind: FourCc,
-    offset: u64,
-    header_bytes: u64,
-    /// `None`: to the end of the body.
-    payload_bytes: Option<u64>,
-}
-
-const START: State = State::Start {
-    bytes: [0; 16],
-    have: 0,
-};
+const START: State = State::Start(PartialStart::EMPTY);
 
 impl Reader {
     /// A reader of a body that brings its own header.
@@ -140,10 +102,7 @@ impl Reader {
 
     /// A reader of a body whose header came in an earlier request.
     pub fn with_header(header: Arc<Header>, limits: Limits) -> Self {
-        Self {
-            header: Some(header),
-            ..Self::new(limits)
-        }
+        Self { header: Some(header), ..Self::new(limits) }
     }
 
     /// Takes the next bytes of the body and appends what became whole to `events`.
@@ -181,12 +140,7 @@ impl Reader {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        if let State::Whole(
-            start @ BoxStart {
-                payload_bytes: None, ..
-            },
-        ) = self.state
-        {
+        if let State::Whole(start @ BoxStart { payload_bytes: None, .. }) = self.state {
             let payload = self.collector.drain();
             self.state = START;
             self.on_box(start, payload, events)?;
@@ -195,20 +149,12 @@ impl Reader {
             self.end_of_stream(events);
         }
         let box_offset = match self.state {
-            State::Start { have, .. } => self.position - have as u64,
-            State::Skip {
-                start: BoxStart {
-                    payload_bytes: None, ..
-                },
-                ..
-            } => self.position,
+            State::Start(partial) => self.position - partial.len() as u64,
+            State::Skip { start: BoxStart { payload_bytes: None, .. }, .. } => self.position,
             State::Whole(start) | State::Skip { start, .. } => start.offset,
         };
         let stump_offset = self.open.map_or(box_offset, |open| open.moof_offset);
-        Ok(End {
-            stump_bytes: self.position - stump_offset,
-            ignored_bytes: self.ignored_bytes,
-        })
+        Ok(End { stump_bytes: self.position - stump_offset, ignored_bytes: self.ignored_bytes })
     }
 
     /// Bytes held for what is not whole yet.
@@ -232,19 +178,8 @@ impl Reader {
     /// Advances within one box; returns the box once its payload is whole.
     fn step(&mut self, input: &mut Bytes, events: &mut Vec<Event>) -> Result<Option<(BoxStart, Bytes)>, Error> {
         match &mut self.state {
-            State::Start { bytes, have } => {
-                let want = if *have >= 8 { 16 } else { 8 };
-                let taken = input.len().min(want - *have);
-                input.copy_to_slice(&mut bytes[*have..*have + taken]);
-                *have += taken;
-                if *have < want {
-                    return Ok(None);
-                }
-                let (bytes, have) = (*bytes, *have);
-                let offset = (self.position + taken as u64) - have as u64;
-                let Some(start) = box_start(&bytes, have, offset)? else {
-                    return Ok(None);
-                };
+            State::Start(partial) => {
+                let Some(start) = partial.take(input, self.position)? else { return Ok(None) };
                 self.state = self.admit(start, events)?;
                 match (self.state, start.payload_bytes) {
                     (State::Whole(start), Some(0)) => {
@@ -288,11 +223,7 @@ impl Reader {
         let size_bytes = self.fragment_bytes(&start, (self.collector.len() + input.len()) as u64);
         let max = self.limits.fragment_bytes_max;
         if size_bytes > max as u64 {
-            return Err(Error::TooBig {
-                kind: start.kind,
-                size_bytes,
-                max_bytes: max as u64,
-            });
+            return Err(Error::TooBig { kind: start.kind, size_bytes, max_bytes: max as u64 });
         }
         self.collector.append(input, max);
         input.advance(input.len());
@@ -309,28 +240,19 @@ impl Reader {
         let payload_bytes = start.payload_bytes.unwrap_or(0);
         let size_bytes = payload_bytes.saturating_add(start.header_bytes);
         let (keep, size_bytes, max) = match &start.kind.0 {
-            b"mdat" if self.open.is_some() => (
-                true,
-                self.fragment_bytes(&start, payload_bytes),
-                self.limits.fragment_bytes_max,
-            ),
+            b"mdat" if self.open.is_some() => {
+                (true, self.fragment_bytes(&start, payload_bytes), self.limits.fragment_bytes_max)
+            }
             b"mdat" | b"mfra" => (false, size_bytes, self.limits.fragment_bytes_max),
             b"moov" => (true, size_bytes, self.limits.header_bytes_max),
             b"moof" | b"ftyp" | b"styp" | b"prft" | b"emsg" => (true, size_bytes, self.limits.box_bytes_max),
             _ => (false, size_bytes, self.limits.box_bytes_max),
         };
         if size_bytes > max as u64 {
-            return Err(Error::TooBig {
-                kind: start.kind,
-                size_bytes,
-                max_bytes: max as u64,
-            });
+            return Err(Error::TooBig { kind: start.kind, size_bytes, max_bytes: max as u64 });
         }
         if keep && start.payload_bytes.is_none() && start.kind.0 != *b"mdat" {
-            return Err(Error::BoxSize {
-                kind: start.kind,
-                size_bytes: 0,
-            });
+            return Err(Error::BoxSize { kind: start.kind, size_bytes: 0 });
         }
         match &start.kind.0 {
             b"mfra" => self.end_of_stream(events),
@@ -338,11 +260,7 @@ impl Reader {
             _ => {}
         }
         let left_bytes = start.payload_bytes.unwrap_or(u64::MAX);
-        Ok(if keep {
-            State::Whole(start)
-        } else {
-            State::Skip { start, left_bytes }
-        })
+        Ok(if keep { State::Whole(start) } else { State::Skip { start, left_bytes } })
     }
 
     fn on_box(&mut self, start: BoxStart, payload: Bytes, events: &mut Vec<Event>) -> Result<(), Error> {
@@ -355,22 +273,15 @@ impl Reader {
             b"styp" => {
                 let brands = moov::brands(&payload);
                 let has = |brand: &[u8; 4]| brands.contains(&FourCc(*brand));
-                self.new_segment(
-                    Brands {
-                        last: has(b"lmsg"),
-                        slate: has(b"slat"),
-                    },
-                    events,
-                );
+                self.new_segment(Brands { last: has(b"lmsg"), slate: has(b"slat") }, events);
             }
             b"moov" => self.on_header(&payload, events)?,
-            b"prft" => self.producer_time = Some(producer_time(&payload)?),
+            b"prft" => self.producer_time = Some(producer_time::parse(&payload)?),
             b"emsg" => events.push(Event::EventMessage(EventMessage::parse(&payload)?)),
             b"moof" => self.on_moof(start, &payload, events)?,
             _ => {
                 let Some(open) = &mut self.open else { return Ok(()) };
-                open.fragment
-                    .push_media_data(start.offset + start.header_bytes, payload)?;
+                open.fragment.push_media_data(start.offset + start.header_bytes, payload)?;
                 self.emit_complete(events)?;
             }
         }
@@ -382,7 +293,6 @@ impl Reader {
             self.end_of_stream(events);
         }
         self.last_segment = brands.last;
-        self.ended &= !brands.last;
         self.brands = brands;
     }
 
@@ -410,21 +320,14 @@ impl Reader {
     fn on_moof(&mut self, start: BoxStart, payload: &Bytes, events: &mut Vec<Event>) -> Result<(), Error> {
         self.refuse_open()?;
         let Some(header) = &self.header else {
-            let tfhd = Cursor::new(start.kind, payload)
-                .find(b"traf")?
-                .map(|traf| traf.expect(b"tfhd"))
-                .transpose()?;
+            let tfhd = Cursor::new(start.kind, payload).find(b"traf")?.map(|traf| traf.expect(b"tfhd")).transpose()?;
             let source_id = tfhd.map_or(Ok(0), |mut tfhd| tfhd.version_and_flags().and_then(|_| tfhd.u32()))?;
             return Err(Error::NoHeader { source_id });
         };
         let fragment = OpenFragment::parse(payload, start.offset, header, &self.limits)?;
         self.ended = false;
         let moof_bytes = start.header_bytes + payload.len() as u64;
-        self.open = Some(Open {
-            fragment,
-            moof_offset: start.offset,
-            moof_bytes,
-        });
+        self.open = Some(Open { fragment, moof_offset: start.offset, moof_bytes });
         self.emit_complete(events)
     }
 
@@ -432,10 +335,9 @@ impl Reader {
     fn refuse_open(&self) -> Result<(), Error> {
         match &self.open {
             None => Ok(()),
-            Some(open) => Err(Error::NoMediaData {
-                need_bytes: open.fragment.need_bytes,
-                have_bytes: open.fragment.have_bytes(),
-            }),
+            Some(open) => {
+                Err(Error::NoMediaData { need_bytes: open.fragment.need_bytes, have_bytes: open.fragment.have_bytes() })
+            }
         }
     }
 
@@ -449,63 +351,7 @@ impl Reader {
         }
         let sequence = open.fragment.sequence;
         let tracks = open.fragment.join()?;
-        events.push(Event::Fragment(Fragment {
-            sequence,
-            tracks,
-            brands: self.brands,
-            producer_time,
-        }));
+        events.push(Event::Fragment(Fragment { sequence, tracks, brands: self.brands, producer_time }));
         Ok(())
     }
-}
-
-/// Size and type from a box's first 8 or 16 bytes; `None` if a 64-bit size is still to come.
-fn box_start(bytes: &[u8; 16], have: usize, offset: u64) -> Result<Option<BoxStart>, Error> {
-    let mut cursor = Cursor::new(FourCc(*b"file"), bytes);
-    let (size, kind) = (cursor.u32()?, cursor.four_cc()?);
-    if !kind.0.iter().all(|&c| (0x20..0x7f).contains(&c) || c == 0xa9) {
-        return Err(Error::NotABox { found: kind });
-    }
-    if size == 1 && have < 16 {
-        return Ok(None);
-    }
-    let header_bytes = if size == 1 { 16 } else { 8 };
-    let size_bytes = if size == 1 { cursor.u64()? } else { u64::from(size) };
-    let payload_bytes = match size_bytes.checked_sub(header_bytes) {
-        _ if size == 0 => None,
-        None => return Err(Error::BoxSize { kind, size_bytes }),
-        some => some,
-    };
-    Ok(Some(BoxStart {
-        kind,
-        offset,
-        header_bytes,
-        payload_bytes,
-    }))
-}
-
-fn producer_time(payload: &[u8]) -> Result<ProducerTime, Error> {
-    let mut prft = Cursor::new(FourCc(*b"prft"), payload);
-    let (version, flags) = prft.version_and_flags()?;
-    let source_id = prft.u32()?;
-    let utc = ntp_to_utc(prft.u64()?);
-    Ok(ProducerTime {
-        utc,
-        media_time: prft.u32_or_u64(version != 0)?,
-        source_id,
-        flags,
-    })
-}
-
-/// Seconds from 1900, the NTP era's zero, to 1970.
-pub(crate) const NTP_UNIX_SECONDS: u64 = 2_208_988_800;
-
-/// NTP's 32 bits of seconds wrap in 2036; what would be before 1970 is after that.
-fn ntp_to_utc(ntp: u64) -> UtcTime {
-    let (seconds, fraction) = (ntp >> 32, ntp & 0xffff_ffff);
-    let unix = seconds
-        .checked_sub(NTP_UNIX_SECONDS)
-        .unwrap_or(seconds + (1 << 32) - NTP_UNIX_SECONDS);
-    let nanos = (fraction * 1_000_000_000 + (1 << 31)) >> 32;
-    UtcTime::from_nanos(i64::try_from(unix * 1_000_000_000 + nanos).unwrap_or(i64::MAX))
 }

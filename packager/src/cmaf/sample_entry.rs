@@ -37,16 +37,8 @@ pub(crate) fn describe(entry: &[u8], brands: &[FourCc]) -> Result<Described, Err
     Ok(Described {
         kind,
         codec: Codec::new(four_cc.0, rfc6381),
-        video: if kind == Kind::Video {
-            Some(video_shape(&child)?)
-        } else {
-            None
-        },
-        audio: if kind == Kind::Audio {
-            Some(audio_shape(&child)?)
-        } else {
-            None
-        },
+        video: if kind == Kind::Video { Some(video_shape(&child)?) } else { None },
+        audio: if kind == Kind::Audio { Some(audio_shape(&child)?) } else { None },
         bitrate: bitrate(&child),
     })
 }
@@ -76,18 +68,12 @@ fn whole(entry: &[u8]) -> Result<Child<'_>, Error> {
 }
 
 fn decode(entry: &[u8], four_cc: FourCc) -> Result<SampleEntry, Error> {
-    let unreadable = |e: shiguredo_mp4::Error| Error::SampleEntry {
-        four_cc,
-        detail: e.reason.clone(),
-    };
+    let unreadable = |e: shiguredo_mp4::Error| Error::SampleEntry { four_cc, detail: e.reason.clone() };
     SampleEntry::decode(entry).map(|(entry, _)| entry).map_err(unreadable)
 }
 
 fn coded_string(entry: &[u8], four_cc: FourCc) -> Result<String, Error> {
-    let unreadable = |e: shiguredo_mp4::Error| Error::SampleEntry {
-        four_cc,
-        detail: e.reason.clone(),
-    };
+    let unreadable = |e: shiguredo_mp4::Error| Error::SampleEntry { four_cc, detail: e.reason.clone() };
     codec_string::from_sample_entry(&decode(entry, four_cc)?).map_err(unreadable)
 }
 
@@ -112,11 +98,7 @@ fn stpp_string(entry: &[u8], brands: &[FourCc]) -> String {
 fn video_shape(entry: &Child<'_>) -> Result<Video, Error> {
     let mut cursor = entry.cursor();
     cursor.bytes(24)?;
-    Ok(Video {
-        width: cursor.u16()?,
-        height: cursor.u16()?,
-        frame_rate: None,
-    })
+    Ok(Video { width: cursor.u16()?, height: cursor.u16()?, frame_rate: None })
 }
 
 fn audio_shape(entry: &Child<'_>) -> Result<Audio, Error> {
@@ -124,10 +106,7 @@ fn audio_shape(entry: &Child<'_>) -> Result<Audio, Error> {
     cursor.bytes(16)?;
     let channels = cursor.u16()?;
     cursor.bytes(6)?;
-    let signalled = Audio {
-        channels,
-        sample_rate: cursor.u32()? >> 16,
-    };
+    let signalled = Audio { channels, sample_rate: cursor.u32()? >> 16 };
     let four_cc = entry.kind;
     let child = |kind: &[u8; 4]| children(entry).and_then(|cursor| cursor.expect(kind));
     let configured = match &four_cc.0 {
@@ -148,11 +127,7 @@ fn audio_shape(entry: &Child<'_>) -> Result<Audio, Error> {
         return Ok(signalled);
     };
     // A configuration may leave the channels to the entry (AAC with a program config element).
-    let channels = if configured.channels == 0 {
-        signalled.channels
-    } else {
-        configured.channels
-    };
+    let channels = if configured.channels == 0 { signalled.channels } else { configured.channels };
     Ok(Audio { channels, ..configured })
 }
 

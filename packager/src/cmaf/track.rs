@@ -54,7 +54,7 @@ pub struct TrackHeader {
     pub timescale: Timescale,
     /// How it is coded.
     pub codec: Codec,
-    /// The whole sample entry box as it came (`avc1`, `mp4a`, …).
+    /// The whole sample entry box as it came (`avc1`, `mp4a`, …): the first, others are refused when used.
     pub sample_entry: Bytes,
     /// BCP 47 tag (`elng`), else ISO 639-2 code (`mdhd`); `None` when undetermined.
     pub language: Option<String>,
@@ -173,11 +173,7 @@ impl TrackHeader {
             && self.language == other.language
             && self.label == other.label
             && self.roles == other.roles;
-        if words {
-            Compatibility::Same
-        } else {
-            Compatibility::Merged
-        }
+        if words { Compatibility::Same } else { Compatibility::Merged }
     }
 }
 

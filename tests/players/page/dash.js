@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // dash.js as it comes; its low latency follows the manifest, and is held back on request.
 
 export function play({ video, url, lowLatency, note }) {

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // hls.js as it comes, but for the low latency switch.
 
 export function play({ video, url, lowLatency, note }) {

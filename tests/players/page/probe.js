@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // Runs in the page before anything else and watches its video element, whatever player fills it.
 
 (() => {

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0
 // shaka-player as it comes, but for the low latency switch. It plays both HLS and DASH.
 
 export async function play({ video, url, lowLatency, note }) {

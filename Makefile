@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make demo` and `make test` do all their set-up on a fresh Debian or Ubuntu machine with Rust on it.
+
+CARGO ?= cargo
+LOCKED := $(if $(CI),--locked)
+
+.PHONY: help demo test check web players setup-demo setup-test unit e2e
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo     build, start a live channel from the sample ladder, and say where to watch it"
+	@echo "make test     set-up, check, every test"
+	@echo "make check    format, lints, licences"
+	@echo "make web      build the watch page into web/dist"
+	@echo "make players  install the players that the end-to-end tests drive"
+	@echo "HEADWATER_LISTEN=ADDRESS:PORT make demo   listen elsewhere"
+
+demo: setup-demo
+	@scripts/demo.sh
+
+# One feature set for every cargo line (--workspace), so that nothing is compiled twice; the end-to-end tests come
+# last and use the program of the dev profile.
+test: setup-test web
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory players
+	@$(MAKE) --no-print-directory e2e
+
+check:
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --log-level error check bans licenses sources; else echo "check: cargo-deny is not installed, licences and bans are skipped"; fi
+
+unit:
+	$(CARGO) build $(LOCKED) --workspace --bins --tests
+	$(CARGO) test $(LOCKED) --workspace --doc
+	$(CARGO) test $(LOCKED) --workspace --exclude headwater-tests --lib --bins --tests
+	$(CARGO) test $(LOCKED) --workspace --test house
+
+e2e:
+	$(CARGO) build $(LOCKED) --workspace --bins --tests
+	$(CARGO) test $(LOCKED) --workspace --test e2e -- $(E2E)
+
+setup-demo:
+	@scripts/setup.sh demo
+
+setup-test:
+	@scripts/setup.sh test
+
+# npm writes .package-lock.json when an install is whole, so it is the stamp.
+%/node_modules/.package-lock.json: %/package-lock.json %/package.json
+	cd $* && npm ci --no-audit --no-fund
+	@touch $@
+
+web: web/dist/index.html
+
+web/dist/index.html: web/node_modules/.package-lock.json web/build.mjs $(wildcard web/src/*)
+	cd web && npm run build
+	@touch $@
+
+players: tests/players/node_modules/.package-lock.json

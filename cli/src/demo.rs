@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `headwater demo`: an origin on its defaults and the sample ladder pushed into it, so that there is something to see.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::bail;
+use headwater_net::Shutdown;
+use headwater_origin::Config;
+use headwater_origin::channel::State;
+use tracing::warn;
+
+use crate::{push, serve};
+
+const CHANNEL: &str = "demo";
+/// The first part is there within this, or something is wrong.
+const FIRST_PART: Duration = Duration::from_secs(20);
+
+/// Where to listen, and how to say it.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Listen here; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", env = "HEADWATER_LISTEN")]
+    listen: SocketAddr,
+    /// Print one line of JSON with the addresses instead of words
+    #[arg(long)]
+    json: bool,
+    /// Keep headers and numbering here across restarts
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Runs the demo until `shutdown`. The addresses are printed when the first part is published.
+///
+/// # Errors
+/// If the address cannot be had or the ladder does not arrive.
+pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut config = Config { listen: options.listen, data_dir: options.data_dir, channels_from_push: true, ..Config::default() };
+    let channel = headwater_origin::config::Channel { segment_ms: 1_000, ..config.defaults.clone() };
+    config.channels.insert(CHANNEL.to_owned(), channel);
+    let running = serve::start(config, &shutdown).await?;
+    let host = SocketAddr::new(reachable(running.address.ip()), running.address.port());
+    let base = format!("{}://{host}", running.scheme);
+    let pushing = tokio::spawn(push::run(push::Options::sample(format!("{base}/ingest/{CHANNEL}")), shutdown.clone()));
+    let Some(channel) = running.origin.channel(CHANNEL) else { bail!("the demo's channel is missing") };
+    let mut view = channel.watch();
+    let live = view.wait_for(|v| v.state == State::Live);
+    tokio::select! {
+        live = tokio::time::timeout(FIRST_PART, live) => if !matches!(live, Ok(Ok(_))) {
+            bail!("expected the first part of the sample ladder within {} s", FIRST_PART.as_secs());
+        },
+        () = shutdown.started() => return Ok(()),
+    }
+    say(&base, options.json);
+    shutdown.started().await;
+    serve::drain(&shutdown).await;
+    if let Ok(Err(error)) = pushing.await {
+        warn!(%error, "the sample push ended");
+    }
+    Ok(())
+}
+
+/// An address that a person on this machine can open.
+const fn reachable(ip: IpAddr) -> IpAddr {
+    if ip.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { ip }
+}
+
+fn say(base: &str, json: bool) {
+    let addresses = Addresses::new(base);
+    if json {
+        println!("{}", addresses.json());
+    } else {
+        print!("{}", addresses.words());
+    }
+}
+
+struct Addresses<'a> {
+    base: &'a str,
+}
+
+impl<'a> Addresses<'a> {
+    const fn new(base: &'a str) -> Self {
+        Self { base }
+    }
+
+    fn json(&self) -> String {
+        let base = self.base;
+        serde_json::json!({
+            "origin": base,
+            "shield": null,
+            "hls": format!("{base}/live/{CHANNEL}/multivariant.m3u8"),
+            "dash": format!("{base}/live/{CHANNEL}/manifest.mpd"),
+            "watch": format!("{base}/watch/?channel={CHANNEL}"),
+            "metrics": format!("{base}/metrics"),
+            "ingest": format!("{base}/ingest"),
+            "channel": CHANNEL,
+        })
+        .to_string()
+    }
+
+    fn words(&self) -> String {
+        let base = self.base;
+        format!(
+            "\n  Headwater is live.\n\n\
+             \x20 watch    {base}/watch/?channel={CHANNEL}\n\
+             \x20 HLS      {base}/live/{CHANNEL}/multivariant.m3u8\n\
+             \x20 DASH     {base}/live/{CHANNEL}/manifest.mpd\n\
+             \x20 state    {base}/api/v1/channels/{CHANNEL}\n\
+             \x20 metrics  {base}/metrics\n\n\
+             \x20 Play it elsewhere:\n\
+             \x20   ffplay {base}/live/{CHANNEL}/multivariant.m3u8\n\n\
+             \x20 Push a channel of your own, then watch it at {base}/watch/?channel=mine\n\
+             \x20   ffmpeg -re -f lavfi -i testsrc2=size=1280x720:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000 \\\n\
+             \x20     -c:v libx264 -preset veryfast -tune zerolatency -g 50 -keyint_min 50 -sc_threshold 0 -pix_fmt yuv420p -c:a aac \\\n\
+             \x20     -f dash -method PUT -http_persistent 1 -streaming 1 -ldash 1 -seg_duration 2 -frag_type duration -frag_duration 0.2 \\\n\
+             \x20     -use_template 1 -use_timeline 0 -format_options movflags=+cmaf {base}/ingest/mine/manifest.mpd\n\n\
+             \x20 Ctrl-C stops it.\n\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_line_names_every_address() {
+        let line = Addresses::new("http://127.0.0.1:1").json();
+        assert!(!line.contains('\n'));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        for key in ["origin", "hls", "dash", "watch", "metrics", "ingest", "channel"] {
+            assert!(value[key].is_string(), "{key}");
+        }
+        assert!(value["shield"].is_null());
+    }
+}

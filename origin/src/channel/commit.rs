@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Writes one track: chunk bytes into the store, numbers into the window, and only then the news to whoever waits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use headwater_manifests::Targets;
+use headwater_manifests::bitrate::quantise;
+use headwater_manifests::hls::media::{Hint, Report};
+use headwater_media::{
+    ByteRange, Generation, MediaDuration, MediaTime, OpenSegment, Part, PartIndex, Segment, SegmentNumber, Track, TrackId, UtcTime, Window,
+};
+use headwater_packager::cmaf::{ChunkOptions, TrackHeader, header, write_chunk};
+use headwater_packager::timeline::{PartCut, TrackPlan};
+
+use super::task::Break;
+use super::{Channel, Context};
+use crate::edge::{LiveEdge, Publication};
+use crate::metrics::{ChannelLabel, Metrics, TrackLabel};
+use crate::store::Tagged;
+
+/// Playlists hold at least this many segments, whatever the budgets say (rfc8216bis, 6.2.2 wants three).
+const SEGMENTS_MIN: usize = 6;
+
+/// The writer of one track.
+#[derive(Debug)]
+pub(super) struct TrackWriter {
+    pub(super) edge: Arc<LiveEdge>,
+    pub(super) window: Window,
+    id: TrackId,
+    label: TrackLabel,
+    track: Track,
+    plan: TrackPlan,
+    targets: Targets,
+    /// Largest span this playlist has listed, by which removed segments stay reachable.
+    listed: MediaDuration,
+    key_frame: Option<ByteRange>,
+    generation: Option<Generation>,
+    /// Sizes of recent segments for the bitrates: (bytes, nanoseconds).
+    sizes: VecDeque<(u64, i64)>,
+    shown: Option<Arc<Track>>,
+    ended: bool,
+    /// Nothing will complete the open segment.
+    aborted: bool,
+}
+
+impl TrackWriter {
+    pub(super) fn new(channel: &Channel, id: &TrackId, header: &TrackHeader, plan: TrackPlan, targets: Targets, metrics: &Metrics) -> Self {
+        // A part longer than promised would break PART-HOLD-BACK: such a track is listed in whole segments.
+        let part_target = plan.part_target.filter(|p| *p <= channel.config.part());
+        let edge = LiveEdge::new(id.clone(), targets, metrics.renders.clone());
+        Self {
+            edge: Arc::new(edge),
+            window: Window::new(),
+            id: id.clone(),
+            label: TrackLabel { channel: channel.id.to_string(), track: id.to_string() },
+            track: describe(id, header, plan, part_target),
+            plan,
+            targets,
+            listed: targets.window,
+            key_frame: None,
+            generation: None,
+            sizes: VecDeque::new(),
+            shown: None,
+            ended: false,
+            aborted: false,
+        }
+    }
+
+    /// A later generation of the track has other frames.
+    pub(super) fn replan(&mut self, plan: TrackPlan) {
+        self.plan = TrackPlan { part_target: self.plan.part_target, ..plan };
+    }
+
+    pub(super) const fn track(&self) -> &Track {
+        &self.track
+    }
+
+    /// Publishes a part's bytes and numbers; the news follows with [`Self::publish`].
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn part(
+        &mut self,
+        channel: &Channel,
+        context: &Context,
+        track_header: &TrackHeader,
+        generation: Generation,
+        breaks: &[Break],
+        cut: PartCut,
+        now: UtcTime,
+    ) {
+        if self.window.next_number().is_some_and(|next| cut.number < next) {
+            return;
+        }
+        let opens = self.window.open().is_none_or(|open| open.number != cut.number);
+        if opens {
+            self.end_open(context, breaks);
+            self.fill_gaps(context, breaks, cut.number);
+            self.begin(channel, track_header, generation);
+        }
+        let mut open = match self.window.open() {
+            Some(open) => (**open).clone(),
+            None => self.open_segment(generation, &cut),
+        };
+        let mut out = BytesMut::new();
+        let first = cut.index.0 == 0;
+        let decode_time = cut.samples.first().map_or(0, |s| s.decode_time);
+        let options = ChunkOptions {
+            // Grows with segment and part, a function of their numbers alone.
+            sequence_number: (u32::try_from(cut.number.0 & 0x00ff_ffff).unwrap_or(0) << 8) | (cut.index.0 & 0xff),
+            first_of_segment: first,
+            producer_time: first.then(|| MediaTime::new(decode_time, self.track.timescale).utc()),
+            last_of_stream: false,
+        };
+        let layout = write_chunk(&mut out, &cut.samples, options);
+        let offset_bytes = open.length_bytes();
+        if first {
+            self.key_frame = cut.independent.then_some(ByteRange { offset_bytes: 0, length_bytes: layout.first_sample_end_bytes });
+        }
+        open.parts.push(Part {
+            index: PartIndex(u32::try_from(open.parts.len()).unwrap_or(u32::MAX)),
+            start: cut.start,
+            duration: cut.duration,
+            independent: cut.independent,
+            range: ByteRange { offset_bytes, length_bytes: layout.length_bytes },
+        });
+        // NB: bytes before numbers: whoever learns of the part must find it.
+        let added = self.edge.store.append(cut.number, open.start, out.freeze());
+        let within = context.memory.add(added);
+        self.window.set_open(Some(Arc::new(open)));
+        self.aborted = false;
+        let metrics = &context.metrics;
+        metrics.parts.get_or_create(&self.label).inc();
+        let channel_label = ChannelLabel { channel: self.label.channel.clone() };
+        let delay = (now.nanos() - (cut.start + cut.duration).nanos()).max(0) as f64 / 1e9;
+        metrics.publish_delay.get_or_create(&channel_label).observe(delay);
+        if !within {
+            self.shed(context);
+        }
+    }
+
+    fn open_segment(&self, generation: Generation, cut: &PartCut) -> OpenSegment {
+        OpenSegment {
+            number: cut.number,
+            start: cut.start,
+            generation,
+            discontinuity_sequence: u64::from(generation.0),
+            discontinuity: self.changes(generation),
+            independent: cut.independent,
+            parts: Vec::new(),
+        }
+    }
+
+    /// True if a segment of `generation` follows one of another.
+    fn changes(&self, generation: Generation) -> bool {
+        self.window.last().map_or(self.generation.is_some_and(|g| g != generation), |last| last.generation != generation)
+    }
+
+    /// The first segment of a generation brings its header.
+    fn begin(&mut self, channel: &Channel, track_header: &TrackHeader, generation: Generation) {
+        let key = (self.id.clone(), generation);
+        if !channel.headers.read().contains_key(&key) {
+            let bytes = header::write(track_header);
+            channel.headers.write().insert(key, Tagged::new(bytes));
+        }
+        if self.generation.is_some_and(|known| known != generation) {
+            self.track = describe(&self.id, track_header, self.plan, self.track.part_target);
+            self.shown = None;
+        }
+        self.generation = Some(generation);
+    }
+
+    fn fill_gaps(&mut self, context: &Context, breaks: &[Break], until: SegmentNumber) {
+        let Some(next) = self.window.next_number() else { return };
+        let missing = until.0.saturating_sub(next.0);
+        let listed = self.targets.window.nanos() / self.targets.segment.nanos().max(1);
+        if missing > u64::try_from(listed).unwrap_or(0).max(SEGMENTS_MIN as u64) {
+            // Nothing listed would be left: the window begins anew.
+            while self.window.pop_front().is_some() {}
+            self.window = Window::new();
+            self.forget(context);
+            return;
+        }
+        for number in next.0..until.0 {
+            self.append_gap(context, breaks, SegmentNumber(number));
+        }
+    }
+
+    fn append_gap(&mut self, context: &Context, breaks: &[Break], number: SegmentNumber) {
+        let (Some(last), Some(grid)) = (self.window.last().cloned(), context_grid(&self.targets, self.window.last())) else { return };
+        let generation = breaks.iter().rev().find(|b| b.first <= number).map_or(last.generation, |b| b.generation.max(last.generation));
+        let gap = Segment {
+            number,
+            start: last.end(),
+            duration: grid,
+            generation,
+            discontinuity_sequence: u64::from(generation.0),
+            discontinuity: generation != last.generation,
+            gap: true,
+            independent: false,
+            length_bytes: 0,
+            parts: Vec::new(),
+            key_frame: None,
+        };
+        self.window.append(Arc::new(gap));
+        context.metrics.gaps.get_or_create(&self.label).inc();
+        self.trim(context);
+    }
+
+    /// Ends the open segment, if it is this one.
+    pub(super) fn end_segment(&mut self, context: &Context, _breaks: &[Break], number: SegmentNumber, _short: bool) {
+        if self.window.open().is_some_and(|open| open.number == number) {
+            self.end_open(context, &[]);
+        }
+    }
+
+    /// Ends the open segment, whichever it is.
+    pub(super) fn end_open(&mut self, context: &Context, _breaks: &[Break]) {
+        let Some(open) = self.window.open().cloned() else { return };
+        let duration = open.duration();
+        let segment = Segment {
+            number: open.number,
+            start: open.start,
+            duration,
+            generation: open.generation,
+            discontinuity_sequence: open.discontinuity_sequence,
+            discontinuity: open.discontinuity,
+            gap: false,
+            independent: open.independent,
+            length_bytes: open.length_bytes(),
+            parts: open.parts.clone(),
+            key_frame: self.key_frame.take(),
+        };
+        // Several segments short of the usual would show a false peak.
+        if duration.times(2) >= self.targets.segment {
+            self.sizes.push_back((segment.length_bytes, duration.nanos()));
+        }
+        self.edge.store.seal(open.number);
+        self.window.append(Arc::new(segment));
+        context.metrics.segments.get_or_create(&self.label).inc();
+        self.trim(context);
+        self.rate();
+    }
+
+    /// Declares every segment up to `through` lost.
+    pub(super) fn lose(&mut self, context: &Context, breaks: &[Break], through: SegmentNumber) {
+        self.end_open(context, breaks);
+        self.fill_gaps(context, breaks, through.next());
+    }
+
+    fn trim(&mut self, context: &Context) {
+        let listed = |window: &Window| window.duration();
+        while self.window.len() > SEGMENTS_MIN && listed(&self.window) - self.first_duration() >= self.targets.window {
+            self.pop();
+        }
+        self.forget(context);
+    }
+
+    fn first_duration(&self) -> MediaDuration {
+        self.window.first().map_or(MediaDuration::ZERO, |s| s.duration)
+    }
+
+    fn pop(&mut self) {
+        self.listed = self.listed.max(self.window.duration());
+        self.window.pop_front();
+        while self.sizes.len() > self.window.len().max(1) {
+            self.sizes.pop_front();
+        }
+    }
+
+    /// Lets go of the bytes of segments that no playlist a client may hold still names.
+    fn forget(&self, context: &Context) {
+        let Some(first) = self.window.first() else { return };
+        let keep = self.listed + self.targets.segment;
+        let per = self.targets.segment.nanos().max(1);
+        let count = u64::try_from((keep.nanos() + per - 1) / per).unwrap_or(0);
+        let freed = self.edge.store.forget_before(SegmentNumber(first.number.0.saturating_sub(count)));
+        context.memory.remove(freed);
+    }
+
+    /// The process is over its budget: the oldest media goes, unlisted first, down to the live edge.
+    fn shed(&mut self, context: &Context) {
+        while let (Some(stored), Some(first)) = (self.edge.store.first(), self.window.first_number()) {
+            if stored < first {
+                if context.memory.remove(self.edge.store.forget_before(stored.next())) {
+                    return;
+                }
+            } else if self.window.len() > SEGMENTS_MIN {
+                self.pop();
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn rate(&mut self) {
+        let bits = |bytes: u64, nanos: i64| bytes.saturating_mul(8_000_000_000) / u64::try_from(nanos).unwrap_or(1).max(1);
+        self.track.peak_bitrate = self.sizes.iter().map(|(bytes, nanos)| bits(*bytes, *nanos)).max().unwrap_or(0);
+        let (bytes, nanos) = self.sizes.iter().fold((0, 0), |(b, n), (bytes, nanos)| (b + bytes, n + nanos));
+        self.track.average_bitrate = bits(bytes, nanos);
+    }
+
+    /// The track as manifests show it; before a whole segment, by the parts so far.
+    pub(super) fn show(&mut self) -> Arc<Track> {
+        let mut track = self.track.clone();
+        if track.peak_bitrate == 0
+            && let Some(open) = self.window.open()
+        {
+            let nanos = u64::try_from(open.duration().nanos()).unwrap_or(1).max(1);
+            track.peak_bitrate = open.length_bytes().saturating_mul(8_000_000_000) / nanos;
+            track.average_bitrate = track.peak_bitrate;
+        }
+        let track = Arc::new(track);
+        self.shown = Some(Arc::clone(&track));
+        track
+    }
+
+    /// True if manifests would now print other bitrates.
+    pub(super) fn ladder_changed(&self) -> bool {
+        self.shown.as_ref().is_none_or(|shown| {
+            let differs = |a: u64, b: u64| quantise(a) != quantise(b);
+            self.track.peak_bitrate != 0
+                && (differs(shown.peak_bitrate, self.track.peak_bitrate) || differs(shown.average_bitrate, self.track.average_bitrate))
+        })
+    }
+
+    /// What this track surely holds once another has reached `limit`: a report that is the same on every origin whose
+    /// tracks are in step within a part.
+    pub(super) fn report_at(&self, id: &TrackId, limit: MediaTime) -> Option<Report> {
+        let parts = self.track.part_target.is_some();
+        let open = self.window.open().filter(|_| parts);
+        if let Some(open) = open
+            && let Some(part) = open.parts.iter().rev().find(|p| p.start + p.duration <= limit)
+        {
+            return Some(Report { track: id.clone(), last: open.number, part: Some(part.index) });
+        }
+        let recent = self.window.iter_from(self.window.len().saturating_sub(4)).collect::<Vec<_>>();
+        for segment in recent.into_iter().rev() {
+            if !parts && segment.end() <= limit {
+                return Some(Report { track: id.clone(), last: segment.number, part: None });
+            }
+            if let Some(part) = segment.parts.iter().rev().find(|p| parts && p.start + p.duration <= limit) {
+                return Some(Report { track: id.clone(), last: segment.number, part: Some(part.index) });
+            }
+        }
+        Report::of(id.clone(), &self.window)
+    }
+
+    /// Tells whoever waits.
+    pub(super) fn publish(&self, reports: Vec<Report>, pending: Option<Break>, now: UtcTime) {
+        let next = match self.window.open() {
+            Some(open) => open.number.next(),
+            None => self.window.next_number().unwrap_or_default(),
+        };
+        let pending_header = pending.filter(|b| b.first == next && Some(b.generation) != self.generation).map(|b| b.generation);
+        self.edge.publish(Publication {
+            window: self.window.clone(),
+            reports,
+            targets: self.targets,
+            part_target: self.track.part_target,
+            ended: self.ended,
+            hint: Hint::Next,
+            pending_header,
+            published: now,
+        });
+    }
+
+    /// The source is silent: whoever follows the segment in progress is cut off, so that no cache keeps a stump.
+    pub(super) fn abort_open(&mut self) {
+        if let Some(open) = self.window.open()
+            && !self.aborted
+        {
+            self.edge.store.abort(open.number);
+            self.aborted = true;
+        }
+    }
+
+    /// Nothing will follow.
+    pub(super) fn end(&mut self, now: UtcTime) {
+        self.ended = true;
+        self.publish(Vec::new(), None, now);
+    }
+}
+
+/// A gap is as long as the grid, in the timescale of its neighbour.
+fn context_grid(targets: &Targets, last: Option<&Arc<Segment>>) -> Option<MediaDuration> {
+    last.map(|last| targets.segment.rescale(last.start.timescale()))
+}
+
+fn describe(id: &TrackId, header: &TrackHeader, plan: TrackPlan, part_target: Option<MediaDuration>) -> Track {
+    let video = header.video.clone().map(|mut video| {
+        video.frame_rate = video.frame_rate.or_else(|| headwater_media::FrameRate::from_frame_duration(plan.frame));
+        video
+    });
+    Track {
+        id: id.clone(),
+        kind: header.kind,
+        codec: header.codec.clone(),
+        timescale: header.timescale,
+        video,
+        audio: header.audio.clone(),
+        language: header.language.clone(),
+        label: header.label.clone(),
+        part_target,
+        peak_bitrate: 0,
+        average_bitrate: 0,
+    }
+}

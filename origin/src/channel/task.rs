@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The owner of a channel: takes what encoders send, runs the timeline, releases parts at their pace.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_media::{Generation, Kind, MediaTime, SegmentNumber, TrackId, UtcTime};
+use headwater_packager::cmaf::{Compatibility, TrackFragment, TrackHeader};
+use headwater_packager::timeline::assembler::TrackInput;
+use headwater_packager::timeline::{Assembler, Config, Output};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::commit::TrackWriter;
+use super::pacer::Pacer;
+use super::{Channel, Command, Context, State, View};
+use crate::metrics::{ChannelLabel, DefectLabel};
+
+/// Tracks of one channel; one more is refused at ingest.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What the task knows of one track beside its timeline.
+#[derive(Debug)]
+pub(super) struct TrackTask {
+    name: String,
+    header: TrackHeader,
+    /// The header of each generation, fixed when its first part was cut.
+    headers: BTreeMap<Generation, TrackHeader>,
+    /// End of the newest fragment in source ticks, by which 32-bit and missing times are placed.
+    source_end: Option<i64>,
+    queue: VecDeque<Output>,
+    pub(super) writer: Option<TrackWriter>,
+}
+
+/// A DASH Period, an HLS discontinuity sequence number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Break {
+    /// First segment.
+    pub first: SegmentNumber,
+    /// Its generation.
+    pub generation: Generation,
+}
+
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) channel: Arc<Channel>,
+    pub(super) context: Context,
+    assembler: Assembler,
+    pub(super) tracks: BTreeMap<TrackId, TrackTask>,
+    pub(super) breaks: Vec<Break>,
+    pacer: Option<Pacer>,
+    /// Stream names whose bodies are open or were.
+    expected: BTreeMap<String, u32>,
+    pub(super) started: Option<UtcTime>,
+    last_part: Option<UtcTime>,
+    state: State,
+    settled: bool,
+    pub(super) defects: BTreeMap<&'static str, u64>,
+    ended: bool,
+    status_at: Option<UtcTime>,
+}
+
+impl Task {
+    pub(super) fn new(channel: Arc<Channel>, context: Context) -> Self {
+        let memory = context.ledger.as_ref().and_then(super::Ledger::recall);
+        let config = Config {
+            segment: channel.config.segment(),
+            part: channel.config.part(),
+            ..Config::default()
+        };
+        let breaks = memory.as_ref().filter(|m| m.generation > Generation(0)).map(|m| Break { first: m.first, generation: m.generation });
+        let mut task = Self {
+            assembler: Assembler::new(config, memory),
+            channel,
+            context,
+            tracks: BTreeMap::new(),
+            breaks: breaks.into_iter().collect(),
+            pacer: None,
+            expected: BTreeMap::new(),
+            started: None,
+            last_part: None,
+            state: State::Starting,
+            settled: false,
+            defects: BTreeMap::new(),
+            ended: false,
+            status_at: None,
+        };
+        let now = task.context.clock.now();
+        task.follow(now);
+        task
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let closed = self.channel.closed.clone();
+        loop {
+            let now = self.context.clock.now();
+            let wait = self.next_deadline(now).since(now).min(TICK);
+            tokio::select! {
+                command = inbox.recv() => match command {
+                    Some(command) => self.take(command),
+                    None => break,
+                },
+                () = tokio::time::sleep(wait) => self.tick(),
+                () = closed.cancelled() => break,
+                () = self.context.shutdown.started() => break,
+            }
+        }
+        if let (Some(ledger), Some(memory)) = (&self.context.ledger, self.assembler.memory())
+            && !closed.is_cancelled()
+        {
+            ledger.keep(&memory);
+        }
+        let held: u64 = self.tracks.values().filter_map(|t| t.writer.as_ref()).map(|w| w.edge.store.length_bytes()).sum();
+        if closed.is_cancelled() {
+            for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
+                writer.end(now_or(self.last_part));
+            }
+        }
+        self.context.memory.remove(held);
+    }
+
+    fn next_deadline(&self, now: UtcTime) -> UtcTime {
+        let due = self.tracks.values().filter_map(|t| match t.queue.front() {
+            Some(Output::Part(_, _, part)) => self.pacer.as_ref()?.due(part.start + part.duration, now).or(Some(now)),
+            Some(_) => Some(now),
+            None => None,
+        });
+        due.chain(self.assembler.deadline()).min().unwrap_or(now + TICK)
+    }
+
+    fn take(&mut self, command: Command) {
+        let now = self.context.clock.now();
+        match command {
+            Command::Opened { name } => {
+                *self.expected.entry(name).or_default() += 1;
+            }
+            Command::Closed { name } => {
+                if let Some(open) = self.expected.get_mut(&name) {
+                    *open = open.saturating_sub(1);
+                }
+            }
+            Command::Header { name, track, header } => self.header(name, track, *header, now),
+            Command::Fragment { track, body, fragment } => self.fragment(&track, body, fragment, now),
+            Command::ExpectHint => self.assembler.expect_hint(),
+            Command::HintSegment(duration) => self.assembler.hint_segment(duration, now),
+            Command::HintAnchor(offset) => self.assembler.hint_anchor(offset, now),
+            Command::End => self.end(now),
+        }
+        self.follow(now);
+        self.release(now);
+    }
+
+    fn tick(&mut self) {
+        let now = self.context.clock.now();
+        self.assembler.advance(now);
+        self.follow(now);
+        self.release(now);
+        let target = self.channel.view().targets.map_or(Duration::from_secs(6), |t| t.target().to_std() * 3);
+        let silent = self.last_part.is_some_and(|at| now.since(at) > target);
+        if self.state == State::Live && silent {
+            warn!(channel = %self.channel.id, "stalled: no part for {} s", target.as_secs());
+            self.state = State::Stalled;
+            for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
+                writer.abort_open();
+            }
+            self.show(now);
+        }
+        self.settle(now);
+        if self.status_at.is_none_or(|at| now.since(at) >= TICK) {
+            self.status_at = Some(now);
+            *self.channel.status.write() = self.status(now);
+        }
+    }
+
+    fn header(&mut self, name: String, track: TrackId, header: TrackHeader, now: UtcTime) {
+        let input = TrackInput { kind: header.kind, timescale: header.timescale };
+        match self.tracks.get_mut(&track) {
+            None => {
+                info!(channel = %self.channel.id, %track, kind = %header.kind, codec = %header.codec, "track");
+                self.assembler.header(&track, input);
+                let state = TrackTask {
+                    name,
+                    header,
+                    headers: BTreeMap::new(),
+                    source_end: None,
+                    queue: VecDeque::new(),
+                    writer: None,
+                };
+                self.tracks.insert(track, state);
+            }
+            Some(known) => match known.header.compatible_with(&header) {
+                Compatibility::Same => {}
+                Compatibility::Merged => known.header = header,
+                Compatibility::NewGeneration => {
+                    known.header = header;
+                    known.source_end = known.source_end.filter(|_| known.header.timescale == input.timescale);
+                    self.assembler.header(&track, input);
+                }
+            },
+        }
+        self.follow(now);
+    }
+
+    fn fragment(&mut self, id: &TrackId, body: u64, fragment: TrackFragment, now: UtcTime) {
+        if self.ended {
+            return;
+        }
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        let mut samples = fragment.samples;
+        let shift = match fragment.decode_time {
+            // A 32-bit clock wraps without a word: the nearest congruent time is meant.
+            Some(time) if time.bits == 32 => track.source_end.map_or(0, |end| {
+                let ticks = i64::try_from(time.ticks).unwrap_or(0);
+                let wraps = (end - ticks + (1 << 31)).div_euclid(1 << 32);
+                wraps.max(0) << 32
+            }),
+            Some(_) => 0,
+            None => track.source_end.unwrap_or(0),
+        };
+        for sample in &mut samples {
+            sample.decode_time = sample.decode_time.saturating_add(shift);
+        }
+        track.source_end = samples.last().map(|s| s.decode_time.saturating_add(i64::from(s.duration)));
+        for sample in &mut samples {
+            track.header.apply_edit(sample);
+        }
+        self.assembler.push(id, body, samples, now);
+    }
+
+    /// Carries out what the timeline has decided.
+    fn follow(&mut self, now: UtcTime) {
+        let outputs = self.assembler.take();
+        let mut keep = false;
+        for output in outputs {
+            match output {
+                Output::Grid(grid) => {
+                    let duration = grid.duration();
+                    info!(channel = %self.channel.id, segment_seconds = %duration.decimal(5), "segment duration");
+                    let part = self.channel.config.part().to_std();
+                    self.pacer = Some(Pacer::new(duration.to_std(), part, self.channel.config.cadence));
+                    keep = true;
+                    self.show(now);
+                }
+                Output::Plan(id, plan) => {
+                    keep = true;
+                    let (channel, metrics) = (Arc::clone(&self.channel), Arc::clone(&self.context.metrics));
+                    let Some(targets) = self.channel.view().targets else { continue };
+                    if let Some(track) = self.tracks.get_mut(&id) {
+                        match &mut track.writer {
+                            Some(writer) => writer.replan(plan),
+                            None => track.writer = Some(TrackWriter::new(&channel, &id, &track.header, plan, targets, &metrics)),
+                        }
+                    }
+                    self.share_edges();
+                }
+                Output::Part(id, generation, part) => {
+                    let end = part.start + part.duration;
+                    if let Some(pacer) = &mut self.pacer {
+                        pacer.arrived(end, now);
+                    }
+                    self.measure(end, now);
+                    if let Some(track) = self.tracks.get_mut(&id) {
+                        track.headers.entry(generation).or_insert_with(|| track.header.clone());
+                        track.queue.push_back(Output::Part(id, generation, part));
+                    }
+                }
+                Output::End { ref track, .. } | Output::Lost(ref track, _) => {
+                    if let Some(track) = self.tracks.get_mut(&track.clone()) {
+                        track.queue.push_back(output);
+                    }
+                }
+                Output::Generation { first, generation } => {
+                    info!(channel = %self.channel.id, segment = %first, %generation, "discontinuity");
+                    self.breaks.push(Break { first, generation });
+                    keep = true;
+                }
+                Output::Reset => self.reset(now),
+                Output::Defect(track, defect) => {
+                    let track = track.map_or_else(String::new, |t| t.to_string());
+                    warn!(channel = %self.channel.id, track, defect = defect.as_str(), "input defect");
+                    self.count_defect(defect.as_str());
+                }
+            }
+        }
+        if keep && let (Some(ledger), Some(memory)) = (&self.context.ledger, self.assembler.memory()) {
+            ledger.keep(&memory);
+        }
+    }
+
+    pub(super) fn count_defect(&mut self, defect: &'static str) {
+        *self.defects.entry(defect).or_default() += 1;
+        let label = DefectLabel { channel: self.channel.id.to_string(), defect };
+        self.context.metrics.defects.get_or_create(&label).inc();
+    }
+
+    fn measure(&self, end: MediaTime, now: UtcTime) {
+        let late = (now.nanos() - end.nanos()) as f64 / 1e9;
+        let label = ChannelLabel { channel: self.channel.id.to_string() };
+        self.context.metrics.drift_seconds.get_or_create(&label).set(late);
+    }
+
+    /// The grid was guessed wrong within the first GOP: what was published is withdrawn.
+    fn reset(&mut self, now: UtcTime) {
+        warn!(channel = %self.channel.id, "the GOP does not fit the segment duration that was assumed: starting anew");
+        for track in self.tracks.values_mut() {
+            track.queue.clear();
+            track.headers.clear();
+            if let Some(writer) = track.writer.take() {
+                self.context.memory.remove(writer.edge.store.length_bytes());
+            }
+        }
+        self.channel.headers.write().clear();
+        self.breaks.clear();
+        self.pacer = None;
+        self.started = None;
+        self.settled = false;
+        self.state = State::Starting;
+        self.share_edges();
+        self.show(now);
+    }
+
+    fn share_edges(&self) {
+        let edges = self.tracks.iter().filter_map(|(id, t)| Some((id.clone(), Arc::clone(&t.writer.as_ref()?.edge))));
+        self.channel.edges.store(Arc::new(edges.collect()));
+    }
+
+    /// Publishes every part that is due.
+    fn release(&mut self, now: UtcTime) {
+        let ids: Vec<TrackId> = self.tracks.keys().cloned().collect();
+        for id in &ids {
+            let mut published = false;
+            loop {
+                let Some(track) = self.tracks.get_mut(id) else { break };
+                let due = match track.queue.front() {
+                    Some(Output::Part(_, _, part)) => self.pacer.as_ref().and_then(|p| p.due(part.start + part.duration, now)),
+                    Some(_) => None,
+                    None => break,
+                };
+                if due.is_some() {
+                    break;
+                }
+                let Some(output) = track.queue.pop_front() else { break };
+                let Some(writer) = &mut track.writer else { continue };
+                match output {
+                    Output::Part(_, generation, part) => {
+                        let header = track.headers.get(&generation).unwrap_or(&track.header);
+                        writer.part(&self.channel, &self.context, header, generation, &self.breaks, part, now);
+                        published = true;
+                        // The segment's end belongs to the version of its last part.
+                        let ends = matches!(track.queue.front(), Some(Output::End { .. }));
+                        if !ends {
+                            self.publish(id, now);
+                        }
+                    }
+                    Output::End { number, short, .. } => {
+                        writer.end_segment(&self.context, &self.breaks, number, short);
+                        self.publish(id, now);
+                    }
+                    Output::Lost(_, number) => {
+                        writer.lose(&self.context, &self.breaks, number);
+                        self.publish(id, now);
+                    }
+                    _ => {}
+                }
+            }
+            if published {
+                self.last_part = Some(now);
+                if self.started.is_none() || self.state != State::Live {
+                    self.started.get_or_insert(now);
+                    self.state = State::Live;
+                    info!(channel = %self.channel.id, "live");
+                    self.show(now);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    fn publish(&mut self, id: &TrackId, now: UtcTime) {
+        let Some(end) = self.tracks.get(id).and_then(|t| t.writer.as_ref()).and_then(|w| w.window.end()) else { return };
+        let limit = end - self.channel.config.part();
+        let reports = self.tracks.iter().filter(|(other, _)| *other != id);
+        let reports = reports.filter_map(|(other, t)| t.writer.as_ref()?.report_at(other, limit)).collect();
+        let pending = self.breaks.last().copied();
+        if let Some(writer) = self.tracks.get_mut(id).and_then(|t| t.writer.as_mut()) {
+            writer.publish(reports, pending, now);
+            if writer.ladder_changed() {
+                self.show(now);
+            }
+        }
+    }
+
+    /// Tells the multivariant playlist once every expected track has a part, or a segment later without it.
+    fn settle(&mut self, now: UtcTime) {
+        let (false, Some(started), Some(targets)) = (self.settled, self.started, self.channel.view().targets) else { return };
+        let waited = now.since(started);
+        let listed: BTreeSet<&str> = self
+            .tracks
+            .values()
+            .filter(|t| t.writer.as_ref().is_some_and(|w| w.window.first_number().is_some()))
+            .map(|t| t.name.as_str())
+            .collect();
+        let tracks = self.tracks.values().all(|t| t.header.kind == Kind::Metadata || t.writer.as_ref().is_some_and(|w| w.window.first_number().is_some()));
+        let names = self.expected.iter().all(|(name, open)| *open == 0 || listed.contains(name.as_str()));
+        let complete = tracks && names && waited >= self.channel.config.part().to_std();
+        if complete || waited >= targets.segment.to_std() + Duration::from_secs(1) {
+            self.settled = true;
+            self.show(now);
+        }
+    }
+
+    /// Publishes a new view of the whole.
+    pub(super) fn show(&mut self, now: UtcTime) {
+        let view = self.view(now);
+        self.channel.view.send_replace(Arc::new(view));
+    }
+
+    fn view(&mut self, _now: UtcTime) -> View {
+        let grid = self.assembler.grid().copied();
+        let targets = grid.map(|g| {
+            let listed = self.channel.config.listed(g.duration());
+            headwater_manifests::Targets::new(g.duration(), self.channel.config.part(), listed)
+        });
+        let tracks = self.tracks.values_mut().filter_map(|t| t.writer.as_mut()).filter(|w| w.window.first_number().is_some());
+        View {
+            state: self.state,
+            started: self.started,
+            settled: self.settled,
+            targets,
+            grid,
+            ladder: headwater_media::Ladder::new(tracks.map(TrackWriter::show).collect()),
+            breaks: self.breaks.clone(),
+            revision: self.channel.view().revision + 1,
+            rendered: super::Rendering::default(),
+        }
+    }
+
+    fn end(&mut self, now: UtcTime) {
+        self.ended = true;
+        self.state = State::Ended;
+        self.settled = true;
+        for track in self.tracks.values_mut() {
+            let queue = std::mem::take(&mut track.queue);
+            let Some(writer) = &mut track.writer else { continue };
+            for output in queue {
+                if let Output::Part(_, generation, part) = output {
+                    let header = track.headers.get(&generation).unwrap_or(&track.header);
+                    writer.part(&self.channel, &self.context, header, generation, &self.breaks, part, now);
+                }
+            }
+            writer.end_open(&self.context, &self.breaks);
+            writer.end(now);
+        }
+        info!(channel = %self.channel.id, "ended");
+        self.show(now);
+    }
+
+    pub(super) fn source_counts(&self) -> HashMap<TrackId, headwater_packager::timeline::intake::Counts> {
+        self.tracks.keys().map(|id| (id.clone(), self.assembler.counts(id))).collect()
+    }
+
+    pub(super) const fn state(&self) -> State {
+        self.state
+    }
+}
+
+fn now_or(last: Option<UtcTime>) -> UtcTime {
+    last.unwrap_or(UtcTime::from_nanos(0))
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The live edge of one track: the newest snapshot, whoever waits for the next, and each playlist rendered once.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use headwater_manifests::Targets;
+use headwater_manifests::hls::media::{self, Hint, Report, Skip};
+use headwater_media::{Generation, TrackId, UtcTime, Window};
+use headwater_net::{gzip, tag};
+use http::HeaderValue;
+use tokio::sync::watch;
+
+use crate::metrics::Counter;
+use crate::store::TrackStore;
+
+/// A text rendered once and compressed once, whoever asks first.
+#[derive(Debug)]
+pub struct Rendered {
+    /// As is.
+    pub body: Bytes,
+    /// Validator of [`Self::body`].
+    pub tag: HeaderValue,
+    gzip: OnceLock<Bytes>,
+}
+
+impl Rendered {
+    /// Tags a text.
+    pub fn new(body: Bytes) -> Self {
+        let tag = tag::of(&body);
+        Self { body, tag, gzip: OnceLock::new() }
+    }
+
+    /// The body compressed.
+    pub fn gzip(&self) -> &Bytes {
+        self.gzip.get_or_init(|| gzip::compress(&self.body))
+    }
+}
+
+/// The forms of a media playlist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// With parts.
+    Full,
+    /// With parts, older segments skipped.
+    Delta,
+    /// With parts, older segments and date ranges skipped.
+    DeltaV2,
+    /// Without parts.
+    Plain,
+    /// I-frames only.
+    IFrames,
+}
+
+/// A track's window at one version, and the playlists of that version.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What is listed.
+    pub window: Window,
+    /// What the other playlists hold.
+    pub reports: Vec<Report>,
+    /// The channel's promises.
+    pub targets: Targets,
+    /// `PART-TARGET`, if the track has parts.
+    pub part_target: Option<headwater_media::MediaDuration>,
+    /// Nothing will follow.
+    pub ended: bool,
+    /// What to announce.
+    pub hint: Hint,
+    /// A header the next part will need.
+    pub pending_header: Option<Generation>,
+    /// When the newest part was published.
+    pub published: UtcTime,
+    renders: Counter,
+    forms: [OnceLock<Arc<Rendered>>; 5],
+}
+
+impl Snapshot {
+    /// The playlist in a form, rendered by the first who asks.
+    pub fn playlist(&self, form: Form) -> Arc<Rendered> {
+        let rendered = self.forms[form as usize].get_or_init(|| {
+            self.renders.inc();
+            let input = media::Input {
+                window: &self.window,
+                targets: &self.targets,
+                part_target: self.part_target,
+                reports: &self.reports,
+                ended: self.ended,
+                hint: self.hint,
+                pending_header: self.pending_header,
+            };
+            Arc::new(Rendered::new(match form {
+                Form::Full => media::render(&input, Skip::None),
+                Form::Delta => media::render(&input, Skip::V1),
+                Form::DeltaV2 => media::render(&input, Skip::V2),
+                Form::Plain => media::render_plain(&input),
+                Form::IFrames => media::render_iframes(&input, Skip::None),
+            }))
+        });
+        Arc::clone(rendered)
+    }
+
+    /// True if there is anything to list.
+    pub fn is_listed(&self) -> bool {
+        self.window.first_number().is_some()
+    }
+}
+
+/// What a new snapshot is made of.
+#[derive(Debug)]
+pub struct Publication {
+    /// See [`Snapshot`].
+    pub window: Window,
+    /// See [`Snapshot`].
+    pub reports: Vec<Report>,
+    /// See [`Snapshot`].
+    pub targets: Targets,
+    /// See [`Snapshot`].
+    pub part_target: Option<headwater_media::MediaDuration>,
+    /// See [`Snapshot`].
+    pub ended: bool,
+    /// See [`Snapshot`].
+    pub hint: Hint,
+    /// See [`Snapshot`].
+    pub pending_header: Option<Generation>,
+    /// See [`Snapshot`].
+    pub published: UtcTime,
+}
+
+/// One track's edge: handles are shared, one owner publishes.
+#[derive(Debug)]
+pub struct LiveEdge {
+    /// Whose.
+    pub track: TrackId,
+    /// Its bytes.
+    pub store: TrackStore,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    renders: Counter,
+}
+
+impl LiveEdge {
+    /// An edge with nothing published.
+    pub fn new(track: TrackId, targets: Targets, renders: Counter) -> Self {
+        let empty = Publication {
+            window: Window::new(),
+            reports: Vec::new(),
+            targets,
+            part_target: None,
+            ended: false,
+            hint: Hint::None,
+            pending_header: None,
+            published: UtcTime::from_nanos(0),
+        };
+        let snapshot = watch::Sender::new(Arc::new(snapshot(empty, renders.clone())));
+        Self { track, store: TrackStore::default(), snapshot, renders }
+    }
+
+    /// The newest snapshot.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
+    /// Who waits now.
+    pub fn waiters(&self) -> usize {
+        self.snapshot.receiver_count()
+    }
+
+    /// Publishes and wakes every waiter. The bytes it names must be in [`Self::store`] already.
+    pub fn publish(&self, publication: Publication) {
+        self.snapshot.send_replace(Arc::new(snapshot(publication, self.renders.clone())));
+    }
+
+    /// Waits for the first snapshot that `reached` accepts. A dropped call leaves no trace.
+    pub async fn reached(&self, reached: impl FnMut(&Arc<Snapshot>) -> bool) -> Arc<Snapshot> {
+        let mut receiver = self.snapshot.subscribe();
+        match receiver.wait_for(reached).await {
+            Ok(snapshot) => Arc::clone(&snapshot),
+            // The sender lives in `self`, which the caller holds.
+            Err(_) => self.snapshot(),
+        }
+    }
+}
+
+fn snapshot(publication: Publication, renders: Counter) -> Snapshot {
+    let Publication { window, reports, targets, part_target, ended, hint, pending_header, published } = publication;
+    Snapshot {
+        window,
+        reports,
+        targets,
+        part_target,
+        ended,
+        hint,
+        pending_header,
+        published,
+        renders,
+        forms: Default::default(),
+    }
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `/live/…`: playlists with their blocking reloads, MPDs, headers, segments and parts.
+//!
+//! A request for what comes next is parked, one for what will not come is refused at once. Whoever is parked costs a
+//! place in the channel's list of waiters and nothing else; a client that leaves frees it at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use headwater_manifests::hls::directives::Directives;
+use headwater_manifests::hls::media::{Position, Skip};
+use headwater_media::path::{Freshness, LivePath, Object};
+use headwater_media::{MediaTime, PartIndex, SegmentNumber};
+use http::{Method, Request, Response, StatusCode};
+
+use super::respond::Ask;
+use crate::Origin;
+use crate::channel::{Channel, State as ChannelState};
+use crate::edge::{Form, LiveEdge, Snapshot};
+use crate::metrics::{Class, Gauge, ServedLabel};
+use crate::store::Media;
+
+/// How long a first playlist is held for a channel that is starting.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+/// A wait for the first playlist before the target duration is known is counted in this.
+const TARGET_UNKNOWN: Duration = Duration::from_secs(2);
+
+/// Answers any request under `/live/`.
+pub(super) async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    let path = LivePath::parse(parts.uri.path());
+    let channel = path.and_then(|p| origin.channel(p.channel));
+    let targets = channel.as_ref().and_then(|c| c.view().targets);
+    let target = targets.map_or(TARGET_UNKNOWN, |t| t.target().to_std());
+    let ask = Ask { method: &parts.method, headers: &parts.headers, target };
+    match parts.method {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return ask.options(),
+        _ => return ask.method_not_allowed(),
+    }
+    let Some(path) = path else {
+        return ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "expected a path of the live grammar");
+    };
+    let Some(channel) = channel else {
+        return ask.error(StatusCode::NOT_FOUND, Freshness::PlaylistError, "no such channel");
+    };
+    let query = parts.uri.query().unwrap_or("");
+    let answer = Answer { origin: &origin, channel: &channel, ask };
+    let response = match path.object {
+        Object::Multivariant => answer.multivariant(false).await,
+        Object::MultivariantPlain => answer.multivariant(true).await,
+        Object::Media(track) => answer.playlist(track, Form::Full, query).await,
+        Object::Plain(track) => answer.playlist(track, Form::Plain, query).await,
+        Object::IFrames(track) => answer.playlist(track, Form::IFrames, query).await,
+        Object::Manifest | Object::Timeline => answer.mpd(path.object).await,
+        Object::Patch { publish_ms } => answer.patch(publish_ms),
+        Object::Header(track, generation) => answer.header(track, generation).await,
+        Object::Segment(track, number) => answer.segment(track, number).await,
+        Object::SegmentAt(track, ticks) => answer.segment_at(track, ticks).await,
+        Object::Part(track, number, part) => answer.part(track, number, part).await,
+    };
+    let class = match path.object {
+        Object::Media(_) | Object::IFrames(_) if query.contains("_HLS_msn") => Class::blocking,
+        Object::Multivariant | Object::MultivariantPlain | Object::Media(_) | Object::Plain(_) | Object::IFrames(_) => Class::playlist,
+        Object::Manifest | Object::Timeline | Object::Patch { .. } => Class::manifest,
+        Object::Header(..) => Class::header,
+        Object::Segment(..) | Object::SegmentAt(..) => Class::segment,
+        Object::Part(..) => Class::part,
+    };
+    let label = ServedLabel { class, status: response.status().as_u16() };
+    origin.context.metrics.served.get_or_create(&label).inc();
+    response
+}
+
+pub(super) struct Answer<'a> {
+    pub(super) origin: &'a Origin,
+    pub(super) channel: &'a Arc<Channel>,
+    pub(super) ask: Ask<'a>,
+}
+
+/// A parked request, counted while it waits.
+struct Parked(Gauge);
+
+impl Parked {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Answer<'_> {
+    fn parked(&self) -> Parked {
+        Parked::new(&self.origin.context.metrics.waiters)
+    }
+
+    async fn multivariant(&self, plain: bool) -> Response<Body> {
+        let _parked = self.parked();
+        let mut views = self.channel.watch();
+        let ready = views.wait_for(|view| view.settled && !view.ladder.is_empty());
+        match tokio::time::timeout(START_DEADLINE, ready).await {
+            Ok(Ok(view)) => {
+                let (view, ask) = (Arc::clone(&view), &self.ask);
+                ask.text(&view.multivariant(plain), Object::Multivariant.media_type(), Freshness::Playlist)
+            }
+            _ => self.starting(),
+        }
+    }
+
+    pub(super) fn starting(&self) -> Response<Body> {
+        self.ask.error(StatusCode::SERVICE_UNAVAILABLE, Freshness::PlaylistError, "the channel is starting: no media yet")
+    }
+
+    /// A track's edge; of a channel that is starting, once it is there.
+    async fn edge(&self, track: &str) -> Option<Arc<LiveEdge>> {
+        if let Some(edge) = self.channel.edge(track) {
+            return Some(edge);
+        }
+        let _parked = self.parked();
+        let mut views = self.channel.watch();
+        let deadline = tokio::time::Instant::now() + START_DEADLINE;
+        loop {
+            if let Some(edge) = self.channel.edge(track) {
+                return Some(edge);
+            }
+            let settled = {
+                let view = views.borrow_and_update();
+                view.settled || view.state == ChannelState::Ended
+            };
+            if settled {
+                return None;
+            }
+            match tokio::time::timeout_at(deadline, views.changed()).await {
+                Ok(Ok(())) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    async fn playlist(&self, track: &str, form: Form, query: &str) -> Response<Body> {
+        let media_type = Object::Multivariant.media_type();
+        let directives = match Directives::parse(query) {
+            Ok(directives) => directives,
+            Err(error) => return self.ask.error(StatusCode::BAD_REQUEST, Freshness::BlockingError, &error.to_string()),
+        };
+        let Some(edge) = self.edge(track).await else {
+            let settled = self.channel.view().settled;
+            let words = "no such track";
+            return if settled { self.ask.error(StatusCode::NOT_FOUND, Freshness::PlaylistError, words) } else { self.starting() };
+        };
+        let mut snapshot = edge.snapshot();
+        if !snapshot.is_listed() {
+            let _parked = self.parked();
+            match tokio::time::timeout(START_DEADLINE, edge.reached(|s| s.is_listed() || s.ended)).await {
+                Ok(first) => snapshot = first,
+                Err(_) => return self.starting(),
+            }
+        }
+        let position = directives.position.filter(|_| form != Form::Plain && !snapshot.ended);
+        let Some(position) = position else {
+            let form = skipping(form, directives.skip);
+            return self.ask.text(&snapshot.playlist(form), media_type, Freshness::Playlist);
+        };
+        if !position.is_reached(&snapshot.window) {
+            if let Err(error) = position.check(&snapshot.window, snapshot.part_target, snapshot.ended) {
+                return self.ask.error(StatusCode::BAD_REQUEST, Freshness::BlockingError, &error.to_string());
+            }
+            let _parked = self.parked();
+            let deadline = snapshot.targets.target().to_std() * 3;
+            let reached = |s: &Arc<Snapshot>| s.ended || position.is_reached(&s.window);
+            match tokio::time::timeout(deadline, edge.reached(reached)).await {
+                Ok(newer) => snapshot = newer,
+                Err(_) => return self.blocked_too_long(position),
+            }
+        }
+        let form = if snapshot.ended { form } else { skipping(form, directives.skip) };
+        self.ask.text(&snapshot.playlist(form), media_type, Freshness::Blocking)
+    }
+
+    fn blocked_too_long(&self, position: Position) -> Response<Body> {
+        let words = format!("expected segment {} within three target durations, its source is silent", position.segment);
+        self.ask.error(StatusCode::SERVICE_UNAVAILABLE, Freshness::BlockingError, &words)
+    }
+
+    async fn header(&self, track: &str, generation: headwater_media::Generation) -> Response<Body> {
+        if let Some(header) = self.channel.header(track, generation) {
+            return self.ask.media(&header, Object::Header(track, generation).media_type());
+        }
+        // One that is announced for the next segment comes with it.
+        let announced = self.channel.view().breaks.last().is_some_and(|b| b.generation == generation);
+        if announced && let Some(edge) = self.channel.edge(track) {
+            let _parked = self.parked();
+            let here = edge.reached(|_| self.channel.header(track, generation).is_some());
+            if tokio::time::timeout(self.ask.target * 3, here).await.is_ok()
+                && let Some(header) = self.channel.header(track, generation)
+            {
+                return self.ask.media(&header, Object::Header(track, generation).media_type());
+            }
+        }
+        self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "no such header")
+    }
+
+    async fn segment(&self, track: &str, number: SegmentNumber) -> Response<Body> {
+        let media_type = Object::Segment(track, number).media_type();
+        let Some(edge) = self.channel.edge(track) else {
+            return self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "no such track");
+        };
+        if edge.store.find(number).is_none() {
+            let snapshot = edge.snapshot();
+            // The next object is held until its first byte is here; players ask early.
+            if let Some(refused) = self.not_next(&snapshot, &edge, number, number.0) {
+                return refused;
+            }
+            let _parked = self.parked();
+            let here = edge.reached(|s| s.ended || s.window.next_number().is_some_and(|n| n > number) || edge.store.find(number).is_some());
+            if tokio::time::timeout(snapshot.targets.target().to_std() * 3, here).await.is_err() {
+                return self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "the segment did not come");
+            }
+        }
+        match edge.store.find(number).map(|s| s.media()) {
+            Some(Media::Whole(whole)) => self.ask.media(&whole, media_type),
+            Some(Media::Growing(body)) => self.ask.growing(&body, media_type),
+            None => self.ask.error(StatusCode::NOT_FOUND, Freshness::Gone, "the segment is lost"),
+        }
+    }
+
+    async fn segment_at(&self, track: &str, ticks: i64) -> Response<Body> {
+        let Some(edge) = self.channel.edge(track) else {
+            return self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "no such track");
+        };
+        let snapshot = edge.snapshot();
+        let scale = snapshot.window.end().map(MediaTime::timescale);
+        let Some(scale) = scale else { return self.starting() };
+        let time = MediaTime::new(ticks, scale);
+        if let Some(stored) = edge.store.find_start(time) {
+            return self.segment(track, stored.number).await;
+        }
+        let next = snapshot.window.last().is_some_and(|last| last.end() == time);
+        if next && let Some(number) = snapshot.window.next_number() {
+            return self.segment(track, number).await;
+        }
+        let past = snapshot.window.first().is_some_and(|first| time < first.start);
+        let freshness = if past { Freshness::Gone } else { Freshness::MediaError };
+        self.ask.error(StatusCode::NOT_FOUND, freshness, "no segment starts at this time")
+    }
+
+    async fn part(&self, track: &str, number: SegmentNumber, index: PartIndex) -> Response<Body> {
+        let media_type = Object::Part(track, number, index).media_type();
+        let Some(edge) = self.channel.edge(track) else {
+            return self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "no such track");
+        };
+        let find = || edge.store.find(number).and_then(|s| s.part(index));
+        if let Some(part) = find() {
+            return self.ask.media(&part, media_type);
+        }
+        let snapshot = edge.snapshot();
+        if !hinted(&snapshot, number, index) {
+            let gone = snapshot.window.first_number().is_some_and(|first| number < first);
+            let freshness = if gone { Freshness::Gone } else { Freshness::MediaError };
+            return self.ask.error(StatusCode::NOT_FOUND, freshness, "neither published nor announced");
+        }
+        let _parked = self.parked();
+        // Held until the whole part is here, or another one than announced came.
+        let settled = edge.reached(|s| s.ended || find().is_some() || !hinted(s, number, index));
+        if tokio::time::timeout(snapshot.targets.target().to_std() * 3, settled).await.is_err() {
+            return self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "the announced part did not come");
+        }
+        match find() {
+            Some(part) => self.ask.media(&part, media_type),
+            None => self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "the announced part will not come"),
+        }
+    }
+
+    /// The refusal of a segment that is neither here nor next; `None` if it is next.
+    fn not_next(&self, snapshot: &Snapshot, edge: &LiveEdge, number: SegmentNumber, asked: u64) -> Option<Response<Body>> {
+        let next = match snapshot.window.open() {
+            Some(open) => open.number.next(),
+            None => snapshot.window.next_number()?,
+        };
+        if snapshot.ended || number < next {
+            let stored = edge.store.first().is_none_or(|first| number >= first);
+            let words = if stored { "the segment is lost" } else { "the segment has left the window" };
+            return Some(self.ask.error(StatusCode::NOT_FOUND, Freshness::Gone, words));
+        }
+        if number == next {
+            return None;
+        }
+        let ahead = u32::try_from(asked - next.0).unwrap_or(u32::MAX).min(1_000);
+        let until = snapshot.targets.segment.to_std() * ahead;
+        Some(self.ask.error(StatusCode::NOT_FOUND, Freshness::Expected(until), "too early: a later segment than the next"))
+    }
+}
+
+fn skipping(form: Form, skip: Skip) -> Form {
+    match (form, skip) {
+        (Form::Full, Skip::V1) => Form::Delta,
+        (Form::Full, Skip::V2) => Form::DeltaV2,
+        _ => form,
+    }
+}
+
+/// True if the playlist announces this part.
+fn hinted(snapshot: &Snapshot, number: SegmentNumber, index: PartIndex) -> bool {
+    if snapshot.ended || snapshot.part_target.is_none() {
+        return false;
+    }
+    match snapshot.window.open() {
+        // A full segment's next part is the first of the one after it.
+        Some(open) => {
+            let next = PartIndex(u32::try_from(open.parts.len()).unwrap_or(u32::MAX));
+            (open.number == number && index == next) || (open.number.next() == number && index.0 == 0)
+        }
+        None => snapshot.window.next_number() == Some(number) && index.0 == 0,
+    }
+}

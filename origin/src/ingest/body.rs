@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Reads one request body of an encoder, of whatever length and pace, and passes headers and whole fragments on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use headwater_media::{Kind, MediaTime, TrackId};
+use headwater_packager::cmaf::{self, Event, Header, Limits, Reader, TrackHeader};
+use http_body_util::BodyExt;
+use tracing::debug;
+
+use crate::channel::{Channel, Command};
+use crate::config;
+
+/// Why a body was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not the media it should be.
+    #[error(transparent)]
+    Media(#[from] cmaf::Error),
+    /// The connection broke.
+    #[error("expected the end of the body, the connection broke: {0}")]
+    Broken(#[source] axum::Error),
+    /// Nothing came for too long.
+    #[error("expected more of the body within {0:?}")]
+    Idle(Duration),
+    /// A manifest past its bound.
+    #[error("expected at most {bytes_max} bytes of manifest")]
+    TooBig {
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// Too many tracks.
+    #[error("expected at most {tracks_max} tracks in a channel")]
+    TooManyTracks {
+        /// The bound.
+        tracks_max: usize,
+    },
+    /// The channel has ended.
+    #[error("expected a running channel")]
+    Gone,
+}
+
+impl Error {
+    /// HTTP status for the encoder.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Media(error) => error.status(),
+            Self::Broken(_) => 400,
+            Self::Idle(_) => 408,
+            Self::TooBig { .. } | Self::TooManyTracks { .. } => 413,
+            Self::Gone => 404,
+        }
+    }
+}
+
+static NEXT_BODY: AtomicU64 = AtomicU64::new(1);
+
+/// What one body is read against.
+pub struct Context<'a> {
+    /// Where it goes.
+    pub channel: &'a Channel,
+    /// Bounds.
+    pub limits: &'a config::Ingest,
+    /// Stream name.
+    pub name: &'a str,
+    /// Object path.
+    pub path: &'a str,
+    /// Called with each piece's size.
+    pub received: &'a (dyn Fn(u64) + Sync),
+}
+
+/// Reads the body to its end. What is whole is passed on at once; a stump at the end is dropped.
+///
+/// # Errors
+/// [`Error`]; fragments that came before stay.
+pub async fn read(context: &Context<'_>, mut body: Body) -> Result<(), Error> {
+    let limits = Limits {
+        box_bytes_max: context.limits.box_bytes_max,
+        header_bytes_max: context.limits.header_bytes_max,
+        fragment_bytes_max: context.limits.fragment_bytes_max,
+        tracks_max: context.limits.tracks_max,
+        samples_max: context.limits.samples_max,
+    };
+    let id = NEXT_BODY.fetch_add(1, Ordering::Relaxed);
+    let mut reader = match context.channel.names.header(context.name) {
+        Some(header) => {
+            // After our restart the header kept on disk is the only one: senders do not repeat it.
+            announce(context, &header).await?;
+            Reader::with_header(header, limits)
+        }
+        None => Reader::new(limits),
+    };
+    let mut events = Vec::new();
+    let mut begun = false;
+    while let Some(bytes) = next(&mut body, context.limits.body_idle()).await? {
+        (context.received)(bytes.len() as u64);
+        let pushed = reader.push(bytes, &mut events);
+        for event in events.drain(..) {
+            pass(context, id, &reader, event, &mut begun).await?;
+        }
+        pushed?;
+    }
+    let end = reader.finish(&mut events)?;
+    // `finish` consumed the reader; what it completed needs the header of the last look-up.
+    let header = context.channel.names.header(context.name);
+    for event in events.drain(..) {
+        if let (Event::Fragment(fragment), Some(header)) = (event, &header) {
+            pass_fragment(context, id, header, fragment, &mut begun).await?;
+        }
+    }
+    if end.stump_bytes > 0 {
+        debug!(channel = %context.channel.id, path = context.path, stump_bytes = end.stump_bytes, "body ended inside a fragment");
+    }
+    Ok(())
+}
+
+/// Reads a small body whole.
+///
+/// # Errors
+/// [`Error::TooBig`] past `bytes_max`.
+pub async fn read_small(mut body: Body, bytes_max: usize, idle: Duration) -> Result<Bytes, Error> {
+    let mut whole = BytesMut::new();
+    while let Some(bytes) = next(&mut body, idle).await? {
+        if whole.len() + bytes.len() > bytes_max {
+            return Err(Error::TooBig { bytes_max });
+        }
+        whole.extend_from_slice(&bytes);
+    }
+    Ok(whole.freeze())
+}
+
+/// Reads on and throws away, for at most `within`: a refusal sent into unread data would be reset on its way.
+pub async fn drain(mut body: Body, within: Duration) {
+    let reading = async { while let Ok(Some(_)) = next(&mut body, within).await {} };
+    let _ = tokio::time::timeout(within, reading).await;
+}
+
+async fn next(body: &mut Body, idle: Duration) -> Result<Option<Bytes>, Error> {
+    loop {
+        let frame = tokio::time::timeout(idle, body.frame()).await.map_err(|_| Error::Idle(idle))?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(Error::Broken(error)),
+            Some(Ok(frame)) => {
+                if let Ok(bytes) = frame.into_data() {
+                    return Ok(Some(bytes));
+                }
+            }
+        }
+    }
+}
+
+async fn pass(context: &Context<'_>, id: u64, reader: &Reader, event: Event, begun: &mut bool) -> Result<(), Error> {
+    match event {
+        Event::Header(header) => {
+            if context.channel.names.count() >= context.limits.tracks_max && context.channel.names.header(context.name).is_none() {
+                return Err(Error::TooManyTracks { tracks_max: context.limits.tracks_max });
+            }
+            if context.channel.names.insert(context.name, &header) {
+                context.channel.keep_header(context.name, &header.source);
+            }
+            announce(context, &header).await
+        }
+        Event::Fragment(fragment) => {
+            let Some(header) = reader.header().cloned() else { return Ok(()) };
+            pass_fragment(context, id, &header, fragment, begun).await
+        }
+        Event::EventMessage(_) | Event::EndOfStream => Ok(()),
+    }
+}
+
+async fn announce(context: &Context<'_>, header: &Arc<Header>) -> Result<(), Error> {
+    for track in &header.tracks {
+        let command = Command::Header { name: context.name.to_owned(), track: track_id(context.name, header, track), header: Box::new(track.clone()) };
+        if !context.channel.send(command).await {
+            return Err(Error::Gone);
+        }
+    }
+    Ok(())
+}
+
+async fn pass_fragment(context: &Context<'_>, id: u64, header: &Header, fragment: cmaf::Fragment, begun: &mut bool) -> Result<(), Error> {
+    for part in fragment.tracks {
+        let Some(track) = header.track(part.source_id) else { continue };
+        if !*begun
+            && let (Some(first), true) = (part.samples.first(), track.kind == Kind::Video || header.tracks.len() == 1)
+        {
+            *begun = true;
+            let mut first = first.clone();
+            track.apply_edit(&mut first);
+            context.channel.names.note_start(context.path, MediaTime::new(first.presentation_time(), track.timescale));
+        }
+        let command = Command::Fragment { track: track_id(context.name, header, track), body: id, fragment: part };
+        if !context.channel.send(command).await {
+            return Err(Error::Gone);
+        }
+    }
+    Ok(())
+}
+
+/// A stream's only track has its name; of several, each has the name with its kind, numbered from the second of a kind.
+fn track_id(name: &str, header: &Header, track: &TrackHeader) -> TrackId {
+    let text = if header.tracks.len() == 1 {
+        name.to_owned()
+    } else {
+        let same = header.tracks.iter().filter(|t| t.kind == track.kind).position(|t| t.source_id == track.source_id).unwrap_or(0);
+        if same == 0 { format!("{name}-{}", track.kind) } else { format!("{name}-{}{}", track.kind, same + 1) }
+    };
+    // `names` bounds and cleans stream names, so this cannot fail; `main` would only merge tracks.
+    TrackId::new(&text).unwrap_or_else(|_| TrackId::new("main").expect("a valid name"))
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What pushed manifests tell: how long segments are, and where a source that counts from zero lies in time.
+//!
+//! They are hints, never copied to viewers: they can be early, incomplete and name media that is not here yet.
+
+use bytes::Bytes;
+use headwater_manifests::{dash, hls};
+use headwater_media::{MediaDuration, MediaTime, Timescale};
+use tracing::debug;
+
+use super::names::Target;
+use crate::channel::{Channel, Command};
+
+/// Takes what an MPD tells.
+pub(super) async fn mpd(channel: &Channel, text: &Bytes) {
+    let manifest = match dash::read::parse(text) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            debug!(channel = %channel.id, %error, "a pushed MPD tells nothing");
+            return;
+        }
+    };
+    let Some(period) = manifest.periods.first() else { return };
+    let template = period.representations.iter().find_map(|r| r.template.as_ref());
+    if let Some(template) = template
+        && let Some(ticks) = template.duration.and_then(|d| i64::try_from(d).ok())
+    {
+        channel.send(Command::HintSegment(MediaDuration::new(ticks, template.timescale))).await;
+    }
+    let Some(start) = manifest.availability_start else { return };
+    let offset = template.map_or(0, |t| {
+        MediaTime::new(i64::try_from(t.presentation_time_offset).unwrap_or(0), t.timescale).nanos()
+    });
+    let zero = start.nanos() + period.start.map_or(0, MediaDuration::nanos) - offset;
+    channel.send(Command::HintAnchor(MediaTime::new(zero, Timescale::NANOS))).await;
+}
+
+/// Takes what an HLS playlist tells: the date of a segment whose media has come gives the source's zero.
+pub(super) async fn playlist(channel: &Channel, path: &str, text: &Bytes) {
+    let Ok(hls::read::Playlist::Media(media)) = hls::read::parse(text) else { return };
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let beside = |uri: &str| {
+        let file = uri.split(['?', '#']).next().unwrap_or(uri);
+        if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") }
+    };
+    let name = |path: &str| match Target::parse(path) {
+        Ok(Target::Stream { name, .. }) => Some(name),
+        _ => None,
+    };
+    for segment in media.segments.iter().rev() {
+        let segment_path = beside(&segment.uri);
+        if let Some(map) = &segment.map
+            && let (Some(of), Some(to)) = (name(&segment_path), name(&beside(&map.uri)))
+            && of != to
+        {
+            channel.names.map(&of, &to);
+        }
+        let (Some(date), Some(start)) = (segment.program_date_time, channel.names.start_of(&segment_path)) else { continue };
+        channel.send(Command::HintSegment(segment.duration)).await;
+        channel.send(Command::HintAnchor(MediaTime::new(date.nanos() - start.nanos(), Timescale::NANOS))).await;
+        return;
+    }
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//! HTTP ingest: DASH-IF Live Media Ingest interface 1, and the DASH and HLS pushes of ffmpeg and its kin (interface 2).
+//!
+//! What encoders forgive decides the manners here: a healthy connection is never closed, a body is read to its end
+//! before the answer, and a refusal is answered before it closes.
+
+pub mod auth;
+pub mod body;
+mod hints;
+pub mod names;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use headwater_net::listener::Connection;
+use http::header::{ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use tracing::{info, warn};
+
+use crate::channel::{Channel, Command};
+use crate::metrics::{ChannelLabel, DefectLabel};
+use crate::{Declined, Origin};
+use names::Target;
+
+/// The prefix of publishing points.
+pub const PREFIX: &str = "/ingest/";
+
+/// How long a refused body is read on, so that the answer is not reset on its way.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Answers any request under [`PREFIX`].
+pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(path) = percent_decode_str(parts.uri.path()).decode_utf8().map(String::from) else {
+        return refuse(body, StatusCode::BAD_REQUEST, "expected a path in UTF-8");
+    };
+    let rest = path.strip_prefix(PREFIX).unwrap_or("").trim_start_matches('/');
+    let (channel_name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    if parts.method == Method::OPTIONS {
+        return options();
+    }
+    if rest == "time" && (parts.method == Method::GET || parts.method == Method::HEAD) {
+        return crate::http::time(&origin);
+    }
+    // Authorisation comes before the body: it decides whether `100 Continue` is sent.
+    let keys = origin.keys_of(channel_name);
+    let rest = match auth::check(&keys, rest, parts.uri.query(), &parts.headers) {
+        auth::Verdict::Admitted(rest) => rest.to_owned(),
+        auth::Verdict::Missing => {
+            origin.count_refused(channel_name, "unauthorised");
+            let mut response = refuse(body, StatusCode::UNAUTHORIZED, "expected a stream key: Basic password, ?token= or first folder");
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"ingest\""));
+            return response;
+        }
+        auth::Verdict::Wrong => {
+            origin.count_refused(channel_name, "forbidden");
+            warn!(channel = channel_name, "push refused: wrong key");
+            return refuse(body, StatusCode::FORBIDDEN, "expected one of this channel's stream keys, got another");
+        }
+    };
+    match parts.method.as_str() {
+        "PUT" | "POST" => {}
+        "DELETE" => {
+            // What is in our window stays; encoders tidy up what they believe to be their files.
+            let _ = body::read_small(body, 64 * 1024, LINGER).await;
+            return empty(StatusCode::OK);
+        }
+        "MKCOL" => return empty(StatusCode::CREATED),
+        "GET" | "HEAD" => return empty(StatusCode::NOT_FOUND),
+        _ => {
+            let mut response = refuse(body, StatusCode::METHOD_NOT_ALLOWED, "expected PUT, POST or DELETE");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
+            return response;
+        }
+    }
+    if let Some(connection) = parts.extensions.get::<Connection>() {
+        connection.acknowledge_quickly();
+    }
+    if parts.headers.contains_key(http::header::CONTENT_RANGE) {
+        origin.count_refused(channel_name, "content_range");
+        return refuse(body, StatusCode::NOT_IMPLEMENTED, "expected a whole body, got a Content-Range");
+    }
+    let target = match Target::parse(&rest) {
+        Ok(target) => target,
+        Err(names::Error::Kind) => return refuse(body, StatusCode::UNSUPPORTED_MEDIA_TYPE, &names::Error::Kind.to_string()),
+        Err(error) => return refuse(body, StatusCode::FORBIDDEN, &error.to_string()),
+    };
+    let channel = match origin.channel_for_push(channel_name) {
+        Ok(channel) => channel,
+        Err(declined) => {
+            origin.count_refused(channel_name, declined.reason());
+            warn!(channel = channel_name, reason = %declined, "push refused");
+            let (status, retry) = match declined {
+                Declined::Unknown => (StatusCode::NOT_FOUND, false),
+                Declined::Name(_) => (StatusCode::FORBIDDEN, false),
+                Declined::Full => (StatusCode::SERVICE_UNAVAILABLE, true),
+            };
+            let mut response = refuse(body, status, &declined.to_string());
+            if retry {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            }
+            return response;
+        }
+    };
+    match target {
+        Target::Mpd => manifest(&origin, &channel, None, body).await,
+        Target::Playlist(path) => manifest(&origin, &channel, Some(path), body).await,
+        Target::Stream { name, path, object } => media(&origin, &channel, &name, &path, object, body).await,
+    }
+}
+
+async fn media(origin: &Origin, channel: &Arc<Channel>, name: &str, path: &str, object: bool, body: Body) -> Response<Body> {
+    let label = ChannelLabel { channel: channel.id.to_string() };
+    let bytes = origin.context.metrics.ingest_bytes.get_or_create_owned(&label);
+    let open = origin.context.metrics.ingest_open.get_or_create_owned(&label);
+    open.inc();
+    channel.send(Command::Opened { name: name.to_owned() }).await;
+    if !object {
+        info!(channel = %channel.id, stream = name, "push begins");
+    }
+    let received = move |n: u64| {
+        bytes.inc_by(n);
+    };
+    let context = body::Context { channel, limits: &origin.config.ingest, name, path, received: &received };
+    let read = body::read(&context, body).await;
+    open.dec();
+    channel.send(Command::Closed { name: name.to_owned() }).await;
+    match read {
+        Ok(()) => {
+            if !object {
+                info!(channel = %channel.id, stream = name, "push ends");
+            }
+            empty(StatusCode::OK)
+        }
+        Err(error) => {
+            let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            warn!(channel = %channel.id, stream = name, path, status = status.as_u16(), "push broken off: {error}");
+            let label = DefectLabel { channel: channel.id.to_string(), defect: reason(status) };
+            origin.context.metrics.ingest_refused.get_or_create(&label).inc();
+            close(status, &error.to_string())
+        }
+    }
+}
+
+async fn manifest(origin: &Origin, channel: &Arc<Channel>, playlist: Option<String>, body: Body) -> Response<Body> {
+    channel.send(Command::ExpectHint).await;
+    let limits = &origin.config.ingest;
+    match body::read_small(body, limits.manifest_bytes_max, limits.body_idle()).await {
+        Ok(text) => {
+            match playlist {
+                None => hints::mpd(channel, &text).await,
+                Some(path) => hints::playlist(channel, &path, &text).await,
+            }
+            empty(StatusCode::OK)
+        }
+        Err(error) => close(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), &error.to_string()),
+    }
+}
+
+const fn reason(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        408 => "idle",
+        412 => "no_header",
+        413 => "too_big",
+        415 => "codec",
+        404 => "gone",
+        _ => "broken_media",
+    }
+}
+
+const ALLOWED: &str = "OPTIONS, GET, HEAD, PUT, POST, DELETE, MKCOL";
+
+fn options() -> Response<Body> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(ALLOWED));
+    response.headers_mut().insert("dav", HeaderValue::from_static("1"));
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn close(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{text}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Answers at once and closes; the body is read on for a moment in the background.
+fn refuse(body: Body, status: StatusCode, text: &str) -> Response<Body> {
+    tokio::spawn(body::drain(body, LINGER));
+    close(status, text)
+}

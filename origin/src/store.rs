@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The bytes of one track: each segment stored once; its parts, ranges and in-progress response are slices of it.
+//!
+//! Segments stay after they have left the playlist, for their own duration plus that of the longest playlist that
+//! listed them (rfc8216bis, 6.2.2), so a client with an old playlist finds everything it names.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use headwater_media::{ByteRange, MediaTime, PartIndex, SegmentNumber};
+use headwater_net::{Growing, growing, tag};
+use http::HeaderValue;
+use parking_lot::RwLock;
+
+/// Bytes with their validator.
+#[derive(Clone, Debug)]
+pub struct Tagged {
+    /// The object.
+    pub bytes: Bytes,
+    /// Its strong ETag.
+    pub tag: HeaderValue,
+}
+
+impl Tagged {
+    /// Tags `bytes`.
+    pub fn new(bytes: Bytes) -> Self {
+        let tag = tag::of(&bytes);
+        Self { bytes, tag }
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    /// Parts as they came.
+    Open(Vec<Tagged>),
+    /// One object; parts are slices of it.
+    Sealed { whole: Tagged, parts: Vec<(ByteRange, HeaderValue)> },
+}
+
+/// A segment and its parts.
+#[derive(Debug)]
+pub struct StoredSegment {
+    /// Its number.
+    pub number: SegmentNumber,
+    /// Earliest presentation time.
+    pub start: MediaTime,
+    /// What a reader of the segment in progress follows.
+    body: Growing,
+    /// Guards the representation; held to clone a handle or to append one.
+    state: RwLock<State>,
+}
+
+/// What a request for a segment gets.
+#[derive(Clone, Debug)]
+pub enum Media {
+    /// Every byte.
+    Whole(Tagged),
+    /// Still growing.
+    Growing(Growing),
+}
+
+impl StoredSegment {
+    fn new(number: SegmentNumber, start: MediaTime) -> Self {
+        Self { number, start, body: Growing::new(), state: RwLock::new(State::Open(Vec::new())) }
+    }
+
+    /// The whole segment, or the body that grows towards it.
+    pub fn media(&self) -> Media {
+        match &*self.state.read() {
+            State::Sealed { whole, .. } => Media::Whole(whole.clone()),
+            State::Open(_) => Media::Growing(self.body.clone()),
+        }
+    }
+
+    /// One part.
+    pub fn part(&self, index: PartIndex) -> Option<Tagged> {
+        let at = usize::try_from(index.0).ok()?;
+        match &*self.state.read() {
+            State::Open(parts) => parts.get(at).cloned(),
+            State::Sealed { whole, parts } => {
+                let (range, tag) = parts.get(at)?;
+                let first = usize::try_from(range.offset_bytes).ok()?;
+                let end = first + usize::try_from(range.length_bytes).ok()?;
+                Some(Tagged { bytes: whole.bytes.slice(first..end), tag: tag.clone() })
+            }
+        }
+    }
+
+    /// True while parts may come.
+    pub fn is_open(&self) -> bool {
+        matches!(*self.state.read(), State::Open(_))
+    }
+
+    /// Bytes held.
+    pub fn length_bytes(&self) -> u64 {
+        match &*self.state.read() {
+            State::Open(parts) => parts.iter().map(|p| p.bytes.len() as u64).sum(),
+            State::Sealed { whole, .. } => whole.bytes.len() as u64,
+        }
+    }
+
+    fn append(&self, part: Bytes) {
+        let body = part.clone();
+        if let State::Open(parts) = &mut *self.state.write() {
+            parts.push(Tagged::new(part));
+        }
+        self.body.append(body);
+    }
+
+    /// Joins the parts into one object. The copy costs what the segment weighs, once; afterwards every part is a slice.
+    fn seal(&self) {
+        let mut state = self.state.write();
+        if let State::Open(open) = &*state {
+            let length = open.iter().map(|p| p.bytes.len()).sum();
+            let mut whole = BytesMut::with_capacity(length);
+            let mut parts = Vec::with_capacity(open.len());
+            for part in open {
+                let range = ByteRange { offset_bytes: whole.len() as u64, length_bytes: part.bytes.len() as u64 };
+                parts.push((range, part.tag.clone()));
+                whole.extend_from_slice(&part.bytes);
+            }
+            *state = State::Sealed { whole: Tagged::new(whole.freeze()), parts };
+        }
+        drop(state);
+        self.body.end(growing::End::Complete);
+    }
+
+    fn abort(&self) {
+        self.body.end(growing::End::Failed);
+    }
+}
+
+/// All segments of a track that can be fetched.
+#[derive(Debug, Default)]
+pub struct TrackStore {
+    /// Guards the list only; held for an index and a clone.
+    segments: RwLock<VecDeque<Arc<StoredSegment>>>,
+}
+
+impl TrackStore {
+    /// Appends a part; opens its segment if it is the first. Returns the bytes added.
+    pub fn append(&self, number: SegmentNumber, start: MediaTime, part: Bytes) -> u64 {
+        let length = part.len() as u64;
+        let segment = match self.find(number) {
+            Some(segment) => segment,
+            None => {
+                let segment = Arc::new(StoredSegment::new(number, start));
+                self.segments.write().push_back(Arc::clone(&segment));
+                segment
+            }
+        };
+        segment.append(part);
+        length
+    }
+
+    /// No further part of this segment will come: it is one object from here on.
+    pub fn seal(&self, number: SegmentNumber) {
+        if let Some(segment) = self.find(number) {
+            segment.seal();
+        }
+    }
+
+    /// Breaks the response of whoever follows this segment: its source is gone.
+    pub fn abort(&self, number: SegmentNumber) {
+        if let Some(segment) = self.find(number) {
+            segment.abort();
+        }
+    }
+
+    /// The segment of that number.
+    pub fn find(&self, number: SegmentNumber) -> Option<Arc<StoredSegment>> {
+        let segments = self.segments.read();
+        let first = segments.front()?.number.0;
+        // Gaps are not stored, so the number is an upper bound of the place.
+        let mut at = usize::try_from(number.0.checked_sub(first)?).ok()?.min(segments.len() - 1);
+        loop {
+            let found = &segments[at];
+            if found.number == number {
+                return Some(Arc::clone(found));
+            }
+            if found.number < number || at == 0 {
+                return None;
+            }
+            at -= 1;
+        }
+    }
+
+    /// The segment that starts at exactly this time.
+    pub fn find_start(&self, start: MediaTime) -> Option<Arc<StoredSegment>> {
+        let segments = self.segments.read();
+        let at = segments.partition_point(|s| s.start < start);
+        segments.get(at).filter(|s| s.start == start).cloned()
+    }
+
+    /// Oldest number held.
+    pub fn first(&self) -> Option<SegmentNumber> {
+        self.segments.read().front().map(|s| s.number)
+    }
+
+    /// Forgets segments before `number`; returns the bytes freed.
+    pub fn forget_before(&self, number: SegmentNumber) -> u64 {
+        let mut segments = self.segments.write();
+        let mut freed = 0;
+        while segments.front().is_some_and(|s| s.number < number) {
+            freed += segments.pop_front().map_or(0, |s| s.length_bytes());
+        }
+        freed
+    }
+
+    /// Bytes held.
+    pub fn length_bytes(&self) -> u64 {
+        self.segments.read().iter().map(|s| s.length_bytes()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_media::Timescale;
+
+    fn time(seconds: i64) -> MediaTime {
+        MediaTime::new(seconds, Timescale::new(1).unwrap())
+    }
+
+    #[test]
+    fn parts_of_a_sealed_segment_are_slices_of_it() {
+        let store = TrackStore::default();
+        let number = SegmentNumber(7);
+        store.append(number, time(7), Bytes::from_static(b"one"));
+        let open = store.find(number).unwrap().part(PartIndex(0)).unwrap();
+        store.append(number, time(7), Bytes::from_static(b"two"));
+        assert!(matches!(store.find(number).unwrap().media(), Media::Growing(_)));
+        store.seal(number);
+        let segment = store.find(number).unwrap();
+        let Media::Whole(whole) = segment.media() else { panic!("sealed") };
+        assert_eq!(&whole.bytes[..], b"onetwo");
+        let part = segment.part(PartIndex(1)).unwrap();
+        assert_eq!(&part.bytes[..], b"two");
+        assert_eq!(part.bytes.as_ptr(), whole.bytes[3..].as_ptr());
+        assert_eq!(segment.part(PartIndex(0)).unwrap().tag, open.tag);
+        assert!(segment.part(PartIndex(2)).is_none());
+    }
+
+    #[test]
+    fn segments_are_found_across_gaps_by_number_and_by_time() {
+        let store = TrackStore::default();
+        for n in [10, 11, 15, 16] {
+            store.append(SegmentNumber(n), time(n as i64), Bytes::from_static(b"x"));
+        }
+        assert_eq!(store.find(SegmentNumber(15)).map(|s| s.number.0), Some(15));
+        assert_eq!(store.find(SegmentNumber(13)).map(|s| s.number.0), None);
+        assert_eq!(store.find(SegmentNumber(17)).map(|s| s.number.0), None);
+        assert_eq!(store.find_start(time(15)).map(|s| s.number.0), Some(15));
+        assert!(store.find_start(time(14)).is_none());
+        assert_eq!(store.forget_before(SegmentNumber(15)), 2);
+        assert_eq!(store.first(), Some(SegmentNumber(15)));
+    }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What goes wrong on the way: cuts, restarts, missing and changed headers, noise.
+
+use std::sync::Arc;
+
+use headwater_packager::cmaf::boxes::FourCc;
+use headwater_packager::cmaf::{Compatibility, End, Error, Event, Limits, Reader, SourceTime};
+
+use crate::support::{find_box, fragments, headers, read, read_pieces, read_with, vector};
+
+#[test]
+fn a_32_bit_time_is_told_from_a_64_bit_one() {
+    let events = read(&vector("bad/tfdt_v0_wraps_2e32.cmfv"));
+    let times: Vec<_> = fragments(&events).iter().map(|f| f.tracks[0].decode_time.unwrap()).collect();
+    assert_eq!(times, [SourceTime { ticks: 4_294_941_696, bits: 32 }, SourceTime { ticks: 0, bits: 32 }]);
+}
+
+#[test]
+fn a_cut_fragment_is_discarded_and_counted() {
+    let (events, end) = read_pieces(&vector("bad/truncated_end.cmfv"), &[usize::MAX]);
+    assert_eq!(fragments(&events).len(), 1);
+    assert_eq!(end, Ok(End { stump_bytes: 308 + 8_289, ignored_bytes: 0 }));
+}
+
+#[test]
+fn a_resend_after_a_cut_is_whole() {
+    let body = vector("bad/cut_then_resend.cmfv");
+    let resend = find_box(&body, b"ftyp", 1);
+    let (before, end) = read_pieces(&body.slice(..resend), &[4_096]);
+    assert!(end.unwrap().stump_bytes > 0);
+    let again = read(&body.slice(resend..));
+    assert_eq!(headers(&again), headers(&before), "the header is the same");
+    let sequences = |events: &[Event]| fragments(events).iter().map(|f| f.sequence).collect::<Vec<_>>();
+    assert_eq!((sequences(&before), sequences(&again)), (vec![1, 2], vec![3, 4]));
+}
+
+#[test]
+fn a_new_header_midway_is_a_new_generation() {
+    let events = read(&vector("bad/init_change_midstream.cmfv"));
+    let [old, new] = &headers(&events)[..] else { panic!("two headers") };
+    assert_eq!(old.tracks[0].compatible_with(&new.tracks[0]), Compatibility::NewGeneration);
+    assert_eq!(old.tracks[0].compatible_with(&old.tracks[0]), Compatibility::Same);
+    let kinds: String = events.iter().map(|e| if matches!(e, Event::Header(_)) { 'H' } else { 'F' }).collect();
+    assert_eq!(kinds, "HFFHFF");
+}
+
+#[test]
+fn another_bit_rate_is_merged() {
+    let body = vector("bad/init_only.cmfv");
+    let mut other = body.to_vec();
+    let btrt = find_box(&body, b"btrt", 0);
+    other[btrt + 12] ^= 1;
+    let (one, two) = (read(&body), read(&other.into()));
+    let (one, two) = (&headers(&one)[0].tracks[0], &headers(&two)[0].tracks[0]);
+    assert_eq!(one.compatible_with(two), Compatibility::Merged);
+    assert_ne!(one.declared_bitrate, two.declared_bitrate);
+}
+
+#[test]
+fn a_fragment_needs_a_header_from_this_or_an_earlier_body() {
+    let body = vector("bad/no_init.cmfv");
+    let (events, end) = read_pieces(&body, &[usize::MAX]);
+    let error = Error::NoHeader { source_id: 1 };
+    assert_eq!((events, error.status()), (Vec::new(), 412));
+    assert_eq!(end, Err(error));
+
+    let init = read(&vector("bad/init_only.cmfv"));
+    let header = Arc::new(headers(&init)[0].clone());
+    let (events, end) = read_with(Reader::with_header(header, Limits::default()), &body, &[100]);
+    assert_eq!((fragments(&events).len(), end), (1, Ok(End::default())));
+}
+
+#[test]
+fn a_stored_header_reads_back_the_same() {
+    for name in ["cmaf/sub_stpp.cmft", "fmp4/mux_av_one_moof.mp4", "cmaf/a48_eng.cmfa"] {
+        let events = read(&vector(name));
+        let header = headers(&events)[0];
+        assert_eq!(headers(&read(&header.source)), [header], "{name}");
+    }
+}
+
+#[test]
+fn noise_and_impossible_sizes_are_refused_by_name() {
+    let error = |name: &str| read_pieces(&vector(name), &[1]).1.unwrap_err();
+    assert_eq!(error("bad/box_size_7.bin"), Error::BoxSize { kind: FourCc(*b"ftyp"), size_bytes: 7 });
+    assert!(matches!(error("bad/box_huge.bin"), Error::TooBig { kind: FourCc([b'm', b'o', b'o', b'f']), .. }));
+    assert!(matches!(error("bad/junk.bin"), Error::NotABox { .. }));
+    assert_eq!(error("bad/box_huge.bin").status(), 413);
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what `make demo` or `make test` lacks, and says nothing where nothing is missing.
+# Usage: setup.sh demo|test
+set -eu
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+if ! has cargo; then
+  echo "setup: Rust is missing: install rustup, then run this again" >&2
+  exit 1
+fi
+
+packages=()
+has node && has npm || packages+=(nodejs npm)
+if [ "${1:-}" = test ]; then
+  has ffmpeg && has ffprobe || packages+=(ffmpeg)
+  has chromium || has chromium-browser || has google-chrome || packages+=(chromium)
+  has xmllint || packages+=(libxml2-utils)
+fi
+[ ${#packages[@]} -gt 0 ] || exit 0
+
+root=()
+if [ "$(id -u)" != 0 ]; then
+  if ! has sudo; then
+    root=(false)
+  elif [ -t 0 ]; then
+    root=(sudo)
+  else
+    root=(sudo -n)
+  fi
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() { DEBIAN_FRONTEND=noninteractive ${root[@]+"${root[@]}"} apt-get "$@" >>"$log" 2>&1; }
+echo "setup: installing ${packages[*]}"
+if ! has apt-get || ! { apt -q update || true; } || ! apt -q -y install --no-install-recommends "${packages[@]}"; then
+  tail -n 5 "$log" >&2
+  echo "setup: could not install ${packages[*]}: install them by hand" >&2
+  # The demo runs without Node: its pages then say how to build the watch page. Tests need everything.
+  [ "${1:-}" = demo ] || exit 1
+fi
