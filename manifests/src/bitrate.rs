@@ -30,7 +30,9 @@ pub(crate) fn average(track: &Track) -> u64 {
 
 fn guess(track: &Track) -> u64 {
     match track.kind {
-        Kind::Video => track.video.as_ref().map_or(1_000_000, |v| u64::from(v.width) * u64::from(v.height) * 3).max(100_000),
+        Kind::Video => {
+            track.video.as_ref().map_or(1_000_000, |v| u64::from(v.width) * u64::from(v.height) * 3).max(100_000)
+        }
         Kind::Audio => track.audio.as_ref().map_or(128_000, |a| u64::from(a.channels) * 64_000).max(64_000),
         Kind::Text | Kind::Metadata => 10_000,
     }

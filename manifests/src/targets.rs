@@ -30,12 +30,7 @@ impl Targets {
     /// 1.44 s becomes 2.
     pub fn new(segment: MediaDuration, part_target_max: MediaDuration, window: MediaDuration) -> Self {
         let below = (segment - MediaDuration::from_millis(100).rescale(segment.timescale())).seconds_ceil();
-        Self {
-            segment,
-            target_duration: below.max(1),
-            part_hold_back: printed_ceil(part_target_max).times(3),
-            window,
-        }
+        Self { segment, target_duration: below.max(1), part_hold_back: printed_ceil(part_target_max).times(3), window }
     }
 
     /// [`Self::target_duration`] as a length.
@@ -73,7 +68,10 @@ mod tests {
 
     #[test]
     fn the_target_is_the_next_second_unless_just_above_one() {
-        assert_eq!([2_002, 1_920, 1_000, 1_440, 2_000, 2_101, 2_100, 40, 6_006].map(target_of), [2, 2, 1, 2, 2, 3, 2, 1, 6]);
+        assert_eq!(
+            [2_002, 1_920, 1_000, 1_440, 2_000, 2_101, 2_100, 40, 6_006].map(target_of),
+            [2, 2, 1, 2, 2, 3, 2, 1, 6]
+        );
     }
 
     #[test]

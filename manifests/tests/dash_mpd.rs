@@ -10,7 +10,9 @@ use common::{FIRST, audio, gap, half, ladder, scale, segment, targets, text, two
 use headwater_manifests::Targets;
 use headwater_manifests::dash::mpd::{self, Input, Latency, Period, State};
 use headwater_manifests::dash::read;
-use headwater_media::{Generation, Grid, Ladder, MediaDuration, MediaTime, SegmentNumber, Timescale, TrackId, UtcTime, Window};
+use headwater_media::{
+    Generation, Grid, Ladder, MediaDuration, MediaTime, SegmentNumber, Timescale, TrackId, UtcTime, Window,
+};
 
 const LATENCY: Latency = Latency { target_ms: 3_000, min_ms: 1_500, max_ms: 6_000 };
 
@@ -76,7 +78,6 @@ fn lines(text: &str) -> String {
 fn parsed(text: &str) -> dash_mpd::MPD {
     dash_mpd::parse(text).unwrap()
 }
-
 
 const NAMESPACES: &str = concat!(
     " xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xmlns:cenc=\"urn:mpeg:cenc:2013\"",
@@ -175,7 +176,11 @@ fn a_loss_is_signalled_by_number_too() {
 #[test]
 fn video_of_one_family_is_one_switching_set_and_each_language_its_own() {
     let mpd = parsed(&Channel::new(ladder(), &Window::new()).number());
-    let sets: Vec<_> = mpd.periods[0].adaptations.iter().map(|set| (set.contentType.as_deref().unwrap(), set.representations.len())).collect();
+    let sets: Vec<_> = mpd.periods[0]
+        .adaptations
+        .iter()
+        .map(|set| (set.contentType.as_deref().unwrap(), set.representations.len()))
+        .collect();
     assert_eq!(sets, [("video", 3), ("audio", 1), ("audio", 1), ("text", 1)]);
 }
 
@@ -229,13 +234,18 @@ fn a_new_generation_is_a_new_period_and_connected_only_where_nothing_changed() {
         let mpd = parsed(&text);
         assert_eq!(mpd.periods.len(), 2);
         let sets = &mpd.periods[1].adaptations;
-        let connected: Vec<_> = sets.iter().map(|set| set.supplemental_property.first().and_then(|p| p.value.as_deref())).collect();
+        let connected: Vec<_> =
+            sets.iter().map(|set| set.supplemental_property.first().and_then(|p| p.value.as_deref())).collect();
         assert_eq!(connected, [None, Some("p0"), Some("p0")]);
         let header = sets[0].representations[0].SegmentTemplate.as_ref().unwrap().initialization.as_deref();
         assert_eq!(header, Some("$RepresentationID$/init-1.mp4"));
     }
     let read = read::parse(channel.timeline().as_bytes()).unwrap();
-    let counts: Vec<_> = read.periods.iter().map(|p| p.representations[0].template.as_ref().unwrap().timeline.as_ref().unwrap()[0].repeat).collect();
+    let counts: Vec<_> = read
+        .periods
+        .iter()
+        .map(|p| p.representations[0].template.as_ref().unwrap().timeline.as_ref().unwrap()[0].repeat)
+        .collect();
     assert_eq!(counts, [1, 1]);
 }
 
@@ -264,7 +274,14 @@ fn an_ended_channel_is_static_and_begins_where_its_window_does() {
     let mut channel = Channel::new(small(), &window((FIRST..FIRST + 10).map(segment), None));
     channel.state = State::Ended { end: MediaTime::new(1_700_000_019_500, Timescale::MILLIS) };
     for text in [channel.number(), channel.timeline()] {
-        for absent in ["minimumUpdatePeriod", "timeShiftBufferDepth", "PatchLocation", "UTCTiming", "availabilityTimeOffset", "Latency"] {
+        for absent in [
+            "minimumUpdatePeriod",
+            "timeShiftBufferDepth",
+            "PatchLocation",
+            "UTCTiming",
+            "availabilityTimeOffset",
+            "Latency",
+        ] {
             assert!(!text.contains(absent), "{absent}");
         }
         let read = read::parse(text.as_bytes()).unwrap();

@@ -9,7 +9,9 @@ use std::time::Duration;
 use common::{FIRST, audio, gap, half, segment, targets, two, utf8, video, window};
 use headwater_manifests::dash::mpd::{self, Document, Input, Latency, Period, State};
 use headwater_manifests::dash::patch;
-use headwater_media::{Generation, Grid, Ladder, MediaDuration, MediaTime, Segment, SegmentNumber, TrackId, UtcTime, Window};
+use headwater_media::{
+    Generation, Grid, Ladder, MediaDuration, MediaTime, Segment, SegmentNumber, TrackId, UtcTime, Window,
+};
 use proptest::prelude::*;
 
 fn document(window: &Window, publish_ms: i64, ladder: &Ladder, state: State) -> Document {
@@ -42,7 +44,8 @@ fn live(window: &Window, publish_ms: i64) -> Document {
     document(window, publish_ms, &one_track(812_000), State::Live)
 }
 
-const PATH: &str = "/MPD/Period[@id='p0']/AdaptationSet[@id='733116']/Representation[@id='v0']/SegmentTemplate/SegmentTimeline";
+const PATH: &str =
+    "/MPD/Period[@id='p0']/AdaptationSet[@id='733116']/Representation[@id='v0']/SegmentTemplate/SegmentTimeline";
 
 #[test]
 fn a_patch_drops_the_oldest_and_adds_the_newest_run() {
@@ -73,7 +76,8 @@ fn a_patch_drops_the_oldest_and_adds_the_newest_run() {
 fn what_is_more_than_a_moving_timeline_is_not_patched() {
     let shown = window((FIRST..FIRST + 4).map(segment), None);
     let from = live(&shown, 1_000);
-    let lost = window([segment(FIRST), segment(FIRST + 1), segment(FIRST + 2), segment(FIRST + 3), gap(FIRST + 4)], None);
+    let lost =
+        window([segment(FIRST), segment(FIRST + 1), segment(FIRST + 2), segment(FIRST + 3), gap(FIRST + 4)], None);
     assert_eq!(patch::between(&from, &live(&lost, 2_000)), None);
     let wider = Ladder::new(vec![Arc::new(video("v0", (640, 360), 812_000)), Arc::new(audio("en", "en", 1))]);
     assert_eq!(patch::between(&from, &document(&shown, 2_000, &wider, State::Live)), None);
@@ -107,8 +111,11 @@ fn attribute(text: &str, name: &str) -> u64 {
 /// RFC 5261 on the elements that our patches touch.
 fn apply(patch: &str, mut held: Vec<Run>) -> Vec<Run> {
     let run = |text: &str| Run(attribute(text, "t"), attribute(text, "d"), attribute(text, "r") as i64);
-    for operation in patch.replace("<remove", "\n<remove").replace("<replace", "\n<replace").replace("<add", "\n<add").lines() {
-        let position = operation.split_once("/S[").map(|(_, rest)| rest.split_once(']').unwrap().0.parse::<usize>().unwrap());
+    for operation in
+        patch.replace("<remove", "\n<remove").replace("<replace", "\n<replace").replace("<add", "\n<add").lines()
+    {
+        let position =
+            operation.split_once("/S[").map(|(_, rest)| rest.split_once(']').unwrap().0.parse::<usize>().unwrap());
         match position {
             _ if !operation.contains("SegmentTimeline") => {}
             Some(position) if operation.starts_with("<remove") => drop(held.remove(position - 1)),

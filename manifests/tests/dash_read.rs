@@ -43,15 +43,23 @@ fn a_pushed_mpd_says_what_its_segments_are() {
     assert_eq!(mpd.availability_start, UtcTime::parse("2026-11-21T10:00:00.250Z"));
     let period = &mpd.periods[0];
     assert_eq!(period.start, Some(MediaDuration::from_millis(60_500)));
-    let [first, bare, audio] = &period.representations[..] else { panic!("expected three, got {:?}", period.representations) };
+    let [first, bare, audio] = &period.representations[..] else {
+        panic!("expected three, got {:?}", period.representations)
+    };
     let template = first.template.as_ref().unwrap();
-    assert_eq!((template.timescale.ticks_per_second(), template.duration, template.start_number), (12_800, Some(25_600), 3));
+    assert_eq!(
+        (template.timescale.ticks_per_second(), template.duration, template.start_number),
+        (12_800, Some(25_600), 3)
+    );
     assert_eq!(template.presentation_time_offset, 7);
     assert_eq!(template.availability_time_offset, Some(MediaDuration::from_millis(1_500)));
     assert_eq!(Template::expand(template.media.as_deref().unwrap(), first, 42, 0), "chunk-0-00042.m4s");
     assert_eq!(Template::expand(template.initialization.as_deref().unwrap(), first, 0, 0), "init-stream0.m4s");
     assert_eq!((bare.template.as_ref().unwrap().duration, bare.codecs.as_deref()), (None, None));
-    assert_eq!((audio.content_type.as_deref(), audio.language.as_deref(), audio.set.as_deref()), (Some("audio"), Some("en"), Some("1")));
+    assert_eq!(
+        (audio.content_type.as_deref(), audio.language.as_deref(), audio.set.as_deref()),
+        (Some("audio"), Some("en"), Some("1"))
+    );
     let runs = audio.template.as_ref().unwrap().timeline.as_ref().unwrap();
     assert_eq!((runs[0].time, runs[0].repeat, runs[1].time, runs[1].duration), (Some(0), 2, None, 95_232));
 }
@@ -100,10 +108,20 @@ fn entities_are_not_expanded() {
 
 fn fragment() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
-        "MPD", "Period", "AdaptationSet", "Representation", "SegmentTemplate", "SegmentTimeline", "S", "FailoverContent", "FCS",
-        "UTCTiming", "x:y",
+        "MPD",
+        "Period",
+        "AdaptationSet",
+        "Representation",
+        "SegmentTemplate",
+        "SegmentTimeline",
+        "S",
+        "FailoverContent",
+        "FCS",
+        "UTCTiming",
+        "x:y",
     ]);
-    let attributes = "( (id|t|d|r|start|duration|timescale|media|valid|availabilityStartTime|bandwidth)=\"[^\"<&\n]{0,20}\"){0,4}";
+    let attributes =
+        "( (id|t|d|r|start|duration|timescale|media|valid|availabilityStartTime|bandwidth)=\"[^\"<&\n]{0,20}\"){0,4}";
     prop_oneof![
         (name.clone(), attributes, "/?").prop_map(|(name, attributes, slash)| format!("<{name}{attributes}{slash}>")),
         name.prop_map(|name| format!("</{name}>")),

@@ -13,7 +13,7 @@ use quick_m3u8::{HlsLine, Reader};
 
 fn read_media(text: impl AsRef<[u8]>) -> Media {
     match read::parse(text.as_ref()) {
-        Ok(Playlist::Media(media)) => media,
+        Ok(Playlist::Media(media)) => *media,
         other => panic!("expected a media playlist, got {other:?}"),
     }
 }

@@ -233,8 +233,12 @@ fn a_coming_header_is_hinted_before_the_part_that_needs_it() {
     let window = window([segment(FIRST)], Some(open(FIRST + 1, 4)));
     let targets = targets();
     let hint = Hint::Part(SegmentNumber(FIRST + 2), PartIndex(0));
-    let text = utf8(media::render(&Input { hint, pending_header: Some(Generation(1)), ..input(&window, &targets, &[]) }, Skip::None));
-    let tail = "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"init-1.mp4\"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"850000002.0.m4s\"\n";
+    let text = utf8(media::render(
+        &Input { hint, pending_header: Some(Generation(1)), ..input(&window, &targets, &[]) },
+        Skip::None,
+    ));
+    let tail =
+        "#EXT-X-PRELOAD-HINT:TYPE=MAP,URI=\"init-1.mp4\"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"850000002.0.m4s\"\n";
     assert!(text.ends_with(tail), "{text}");
     let none = utf8(media::render(&Input { hint: Hint::None, ..input(&window, &targets, &[]) }, Skip::None));
     assert!(!none.contains("PRELOAD-HINT"));
@@ -244,7 +248,11 @@ fn a_coming_header_is_hinted_before_the_part_that_needs_it() {
 fn the_first_part_of_a_channel_is_a_playlist() {
     let text = low_latency(&window([], Some(open(FIRST, 1))));
     assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:850000000\n"), "{text}");
-    assert!(text.contains("#EXT-X-MAP:URI=\"init-0.mp4\"\n#EXT-X-PART:DURATION=0.5,URI=\"850000000.0.m4s\",INDEPENDENT=YES\n"));
+    assert!(
+        text.contains(
+            "#EXT-X-MAP:URI=\"init-0.mp4\"\n#EXT-X-PART:DURATION=0.5,URI=\"850000000.0.m4s\",INDEPENDENT=YES\n"
+        )
+    );
 }
 
 #[test]
@@ -311,7 +319,8 @@ fn independence_is_claimed_only_while_every_segment_has_it() {
     assert!(!low_latency(&window).contains("INDEPENDENT-SEGMENTS"));
     window.pop_front();
     assert!(low_latency(&window).contains("INDEPENDENT-SEGMENTS"));
-    window.set_open(Some(std::sync::Arc::new(headwater_media::OpenSegment { independent: false, ..open(FIRST + 3, 1) })));
+    window
+        .set_open(Some(std::sync::Arc::new(headwater_media::OpenSegment { independent: false, ..open(FIRST + 3, 1) })));
     assert!(!low_latency(&window).contains("INDEPENDENT-SEGMENTS"));
 }
 
@@ -338,11 +347,20 @@ fn part_durations_sum_to_their_segment_within_a_millisecond() {
     let part_target = MediaDuration::new(16 * 1_024, scale);
     let targets = Targets::new(common::two(), part_target, half());
     let window = window([sound], None);
-    let text = utf8(media::render(&Input { part_target: Some(part_target), ..input(&window, &targets, &[]) }, Skip::None));
-    let decimal = |line: &str, from: &str| -> f64 { line.split_once(from).unwrap().1.split(',').next().unwrap().parse().unwrap() };
-    let sum: f64 = text.lines().filter(|line| line.starts_with("#EXT-X-PART:")).map(|line| decimal(line, "DURATION=")).sum();
+    let text =
+        utf8(media::render(&Input { part_target: Some(part_target), ..input(&window, &targets, &[]) }, Skip::None));
+    let decimal = |line: &str, from: &str| -> f64 {
+        line.split_once(from).unwrap().1.split(',').next().unwrap().parse().unwrap()
+    };
+    let sum: f64 =
+        text.lines().filter(|line| line.starts_with("#EXT-X-PART:")).map(|line| decimal(line, "DURATION=")).sum();
     let segment: f64 = text.lines().find(|line| line.starts_with("#EXTINF:")).map(|line| decimal(line, ":")).unwrap();
     assert!((sum - segment).abs() < 0.001, "{sum} {segment}");
-    assert!(text.contains("#EXTINF:2.00533,\n") && text.contains("PART-TARGET=0.34134\n") && text.contains("PART-HOLD-BACK=1.02402\n"), "{text}");
+    assert!(
+        text.contains("#EXTINF:2.00533,\n")
+            && text.contains("PART-TARGET=0.34134\n")
+            && text.contains("PART-HOLD-BACK=1.02402\n"),
+        "{text}"
+    );
     assert!(text.contains("DURATION=0.34133,"));
 }

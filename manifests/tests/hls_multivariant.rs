@@ -56,7 +56,8 @@ fn the_plain_twin_points_at_plain_playlists() {
 
 #[test]
 fn arrival_order_does_not_show() {
-    let mut tracks = vec![video("v0", (640, 360), 1), video("v1", (1_280, 720), 2), audio("en", "en", 3), text("s", "en")];
+    let mut tracks =
+        vec![video("v0", (640, 360), 1), video("v1", (1_280, 720), 2), audio("en", "en", 3), text("s", "en")];
     let forward = rendered(tracks.clone());
     tracks.reverse();
     assert_eq!(rendered(tracks), forward);
@@ -75,7 +76,8 @@ fn another_bitrate_of_a_language_is_another_group() {
     };
     assert_eq!(group("aac"), ["en-hi/media.m3u8", "fr/media.m3u8"]);
     assert_eq!(group("aac-2"), ["en-lo/media.m3u8", "fr/media.m3u8"]);
-    let variants: Vec<_> = found.variants.iter().filter(|v| !v.iframes).map(|v| (v.audio.as_deref(), v.bandwidth)).collect();
+    let variants: Vec<_> =
+        found.variants.iter().filter(|v| !v.iframes).map(|v| (v.audio.as_deref(), v.bandwidth)).collect();
     assert_eq!(variants, [(Some("aac"), 1_000_000), (Some("aac-2"), 870_000)]);
 }
 
@@ -84,7 +86,12 @@ fn each_codec_family_is_a_group_with_one_default() {
     let mut surround = audio("surround", "en", 384_000);
     surround.codec = Codec::new(*b"ec-3", "ec-3");
     surround.audio = Some(Audio { sample_rate: 48_000, channels: 6 });
-    let found = read(&rendered([video("v0", (640, 360), 800_000), audio("en", "en", 128_000), audio("de", "de", 128_000), surround]));
+    let found = read(&rendered([
+        video("v0", (640, 360), 800_000),
+        audio("en", "en", 128_000),
+        audio("de", "de", 128_000),
+        surround,
+    ]));
     for group in ["aac", "ec-3"] {
         assert_eq!(found.renditions.iter().filter(|r| r.group == group && r.default).count(), 1, "{group}");
     }

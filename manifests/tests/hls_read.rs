@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 fn media(text: &str) -> Media {
     match read::parse(text.as_bytes()) {
-        Ok(Playlist::Media(media)) => media,
+        Ok(Playlist::Media(media)) => *media,
         other => panic!("expected a media playlist, got {other:?}"),
     }
 }
@@ -93,7 +93,9 @@ bad.m3u8
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"\",LANGUAGE=en
 #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"n\",LANGUAGE=en,DEFAULT=YES,URI=\"a.m3u8\"
 ";
-    let Ok(Playlist::Multivariant(read)) = read::parse(text.as_bytes()) else { panic!("expected a multivariant playlist") };
+    let Ok(Playlist::Multivariant(read)) = read::parse(text.as_bytes()) else {
+        panic!("expected a multivariant playlist")
+    };
     assert_eq!(read.variants.len(), 1);
     assert_eq!((read.variants[0].uri.as_str(), read.variants[0].frame_rate_millis), ("good.m3u8", Some(29_970)));
     assert_eq!((read.renditions.len(), read.renditions[0].language.as_deref()), (1, Some("en")));
@@ -114,15 +116,32 @@ fn what_is_no_playlist_is_refused() {
 
 #[test]
 fn the_largest_sequence_does_not_overflow() {
-    let read = media("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:18446744073709551615\n#EXTINF:1,\na\n#EXTINF:1,\nb\n#EXT-X-DISCONTINUITY\n");
+    let read = media(
+        "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:18446744073709551615\n#EXTINF:1,\na\n#EXTINF:1,\nb\n#EXT-X-DISCONTINUITY\n",
+    );
     assert_eq!(read.segments[1].sequence, u64::MAX);
 }
 
 fn line() -> impl Strategy<Value = String> {
     let tag = prop::sample::select(vec![
-        "#EXTINF:", "#EXT-X-MAP:", "#EXT-X-PART:", "#EXT-X-KEY:", "#EXT-X-BYTERANGE:", "#EXT-X-STREAM-INF:", "#EXT-X-MEDIA:",
-        "#EXT-X-SKIP:", "#EXT-X-MEDIA-SEQUENCE:", "#EXT-X-TARGETDURATION:", "#EXT-X-PROGRAM-DATE-TIME:", "#EXT-X-DISCONTINUITY",
-        "#EXT-X-SERVER-CONTROL:", "#EXT-X-RENDITION-REPORT:", "#EXT-X-I-FRAME-STREAM-INF:", "#EXT", "#", "",
+        "#EXTINF:",
+        "#EXT-X-MAP:",
+        "#EXT-X-PART:",
+        "#EXT-X-KEY:",
+        "#EXT-X-BYTERANGE:",
+        "#EXT-X-STREAM-INF:",
+        "#EXT-X-MEDIA:",
+        "#EXT-X-SKIP:",
+        "#EXT-X-MEDIA-SEQUENCE:",
+        "#EXT-X-TARGETDURATION:",
+        "#EXT-X-PROGRAM-DATE-TIME:",
+        "#EXT-X-DISCONTINUITY",
+        "#EXT-X-SERVER-CONTROL:",
+        "#EXT-X-RENDITION-REPORT:",
+        "#EXT-X-I-FRAME-STREAM-INF:",
+        "#EXT",
+        "#",
+        "",
     ]);
     let value = prop_oneof![
         "\\PC{0,30}",

@@ -17,7 +17,9 @@ use dash_mpd::{
     Latency as LatencyElement, MPD, PatchLocation, Period as PeriodElement, PlaybackRate, ServiceDescription, UTCTiming,
 };
 use headwater_media::path::Object;
-use headwater_media::{Generation, Grid, Ladder, MediaDuration, MediaTime, SegmentNumber, Timescale, TrackId, UtcTime, Window};
+use headwater_media::{
+    Generation, Grid, Ladder, MediaDuration, MediaTime, SegmentNumber, Timescale, TrackId, UtcTime, Window,
+};
 
 use crate::targets::Targets;
 
@@ -165,7 +167,8 @@ fn document(input: &Input, addressing: Addressing) -> Document {
             mpd.timeShiftBufferDepth = Some(input.time_shift_buffer.to_std());
             let delay = MediaDuration::from_millis(input.latency.target_ms.into());
             mpd.suggestedPresentationDelay = Some(if low_latency { delay } else { input.targets.hold_back() }.to_std());
-            mpd.UTCTiming = ["http-xsdate", "http-iso", "http-head"].map(|scheme| utc_timing(scheme, input.utc_timing_url)).into();
+            mpd.UTCTiming =
+                ["http-xsdate", "http-iso", "http-head"].map(|scheme| utc_timing(scheme, input.utc_timing_url)).into();
         }
     }
     if low_latency {
@@ -232,7 +235,11 @@ const fn epoch(timescale: Timescale) -> MediaTime {
 }
 
 fn utc_timing(scheme: &str, url: &str) -> UTCTiming {
-    UTCTiming { schemeIdUri: format!("urn:mpeg:dash:utc:{scheme}:2014"), value: Some(url.into()), ..UTCTiming::default() }
+    UTCTiming {
+        schemeIdUri: format!("urn:mpeg:dash:utc:{scheme}:2014"),
+        value: Some(url.into()),
+        ..UTCTiming::default()
+    }
 }
 
 fn service_description(latency: Latency) -> ServiceDescription {

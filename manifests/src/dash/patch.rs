@@ -136,7 +136,8 @@ fn write_head(writer: &mut Writer<Vec<u8>>, from: &MPD, to: &MPD) -> std::io::Re
     for (index, location) in to.PatchLocation.iter().enumerate() {
         let ttl = location.ttl.unwrap_or_default().to_string();
         write_operation(writer, "replace", &format!("/MPD/PatchLocation[{}]", index + 1), |writer| {
-            writer.write_event(Event::Start(BytesStart::new("PatchLocation").with_attributes([("ttl", ttl.as_str())])))?;
+            writer
+                .write_event(Event::Start(BytesStart::new("PatchLocation").with_attributes([("ttl", ttl.as_str())])))?;
             writer.write_event(Event::Text(BytesText::new(&location.content)))?;
             writer.write_event(Event::End(BytesEnd::new("PatchLocation")))
         })?;

@@ -415,10 +415,12 @@ impl Attributes {
         let mut list = element.attributes();
         // Comparing each name with all before it would cost the square of a hostile element's length.
         list.with_checks(false);
-        let read = list.flatten().take(ATTRIBUTES_MAX).filter(|a| a.value.len() <= ATTRIBUTE_BYTES_MAX).filter_map(|attribute| {
-            let value = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0).ok()?;
-            Some((attribute.key.local_name().as_ref().to_owned(), value.into_owned()))
-        });
+        let read = list.flatten().take(ATTRIBUTES_MAX).filter(|a| a.value.len() <= ATTRIBUTE_BYTES_MAX).filter_map(
+            |attribute| {
+                let value = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0).ok()?;
+                Some((attribute.key.local_name().as_ref().to_owned(), value.into_owned()))
+            },
+        );
         Self(read.collect())
     }
 

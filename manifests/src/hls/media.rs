@@ -116,7 +116,8 @@ pub fn render_iframes(input: &Input, skip: Skip) -> Bytes {
 fn render_view(input: &Input, skip: Skip, view: View) -> Bytes {
     let window = input.window;
     let skip = if input.ended { Skip::None } else { skip };
-    let open = window.open().filter(|open| view == View::LowLatency && input.part_target.is_some() && !open.parts.is_empty());
+    let open =
+        window.open().filter(|open| view == View::LowLatency && input.part_target.is_some() && !open.parts.is_empty());
     let skipped = match skip {
         Skip::None => 0,
         Skip::V1 | Skip::V2 => segments_before_end(window, open.map(|o| &**o), input.targets.skip_boundary()),
@@ -169,7 +170,11 @@ fn render_view(input: &Input, skip: Skip, view: View) -> Bytes {
     }
     playlist.segments = segments;
     let full = written(&playlist);
-    debug_assert_eq!(full.get(..prefix), text.get(..prefix), "a playlist without segments is the header of the one with");
+    debug_assert_eq!(
+        full.get(..prefix),
+        text.get(..prefix),
+        "a playlist without segments is the header of the one with"
+    );
     text.extend_from_slice(full.get(prefix..).unwrap_or_default());
 
     if let Some(open) = open {
@@ -200,7 +205,12 @@ fn segments_before_end(window: &Window, open: Option<&OpenSegment>, distance: Me
 }
 
 /// The segment as m3u8-rs takes it, and whether it stands there as a gap.
-fn write_segment(segment: &Segment, view: View, with_parts: bool, header: &mut Option<Generation>) -> (MediaSegment, bool) {
+fn write_segment(
+    segment: &Segment,
+    view: View,
+    with_parts: bool,
+    header: &mut Option<Generation>,
+) -> (MediaSegment, bool) {
     let mut written = MediaSegment {
         uri: tags::segment_uri(segment.number),
         duration: tags::seconds(segment.duration),

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use headwater_media::path::Object;
 use headwater_media::{Kind, Ladder, Track};
 use m3u8_rs::{
-    AlternativeMedia, AlternativeMediaType, ClosedCaptionGroupId, MasterPlaylist, QuotedOrUnquoted, Resolution, VariantStream,
+    AlternativeMedia, AlternativeMediaType, ClosedCaptionGroupId, MasterPlaylist, QuotedOrUnquoted, Resolution,
+    VariantStream,
 };
 
 use crate::bitrate;
@@ -42,7 +43,8 @@ pub fn render(input: &Input) -> Bytes {
     let text: Vec<&Track> = ladder.of(Kind::Text).map(|t| &**t).collect();
     let video: Vec<&Track> = ladder.of(Kind::Video).map(|t| &**t).collect();
 
-    let mut playlist = MasterPlaylist { version: Some(VERSION), independent_segments: true, ..MasterPlaylist::default() };
+    let mut playlist =
+        MasterPlaylist { version: Some(VERSION), independent_segments: true, ..MasterPlaylist::default() };
     for group in &groups {
         // Sound alone in one track is its variant; a group of it would only name the same playlist twice.
         if !video.is_empty() || group.tracks.len() > 1 {
@@ -188,5 +190,15 @@ fn media_uri(track: &Track, plain: bool) -> String {
 
 /// Text that may stand in a quoted string: neither quotes nor line ends.
 fn quotable(text: &str) -> String {
-    text.chars().map(|c| if c == '"' { '\'' } else if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if c == '"' {
+                '\''
+            } else if c.is_control() {
+                ' '
+            } else {
+                c
+            }
+        })
+        .collect()
 }

@@ -55,7 +55,7 @@ pub enum Playlist {
     /// Renditions.
     Multivariant(Multivariant),
     /// Segments.
-    Media(Media),
+    Media(Box<Media>),
 }
 
 /// A multivariant playlist.
@@ -270,7 +270,7 @@ pub fn parse(bytes: &[u8]) -> Result<Playlist, Error> {
     }
     let text = std::str::from_utf8(bytes).map_err(|_| Error::NotPlaylist)?;
     let text = text.trim_start_matches('\u{feff}').trim_start();
-    if !text.lines().next().is_some_and(|line| line.trim_end() == "#EXTM3U") {
+    if text.lines().next().is_none_or(|line| line.trim_end() != "#EXTM3U") {
         return Err(Error::NotPlaylist);
     }
     let multivariant = text.lines().any(|line| {
@@ -279,7 +279,7 @@ pub fn parse(bytes: &[u8]) -> Result<Playlist, Error> {
     if multivariant {
         return Ok(Playlist::Multivariant(multivariant::parse(text)));
     }
-    media::parse(text).map(Playlist::Media)
+    media::parse(text).map(|media| Playlist::Media(Box::new(media)))
 }
 
 fn integer(text: &str) -> Option<u64> {

@@ -6,7 +6,9 @@
 //! I-frame stands after the map for the same player, which would ask for that range of the header too.
 
 use headwater_media::path::Object;
-use headwater_media::{ByteRange, Generation, MediaDuration, MediaTime, Part, PartIndex, SegmentNumber, TrackId, UtcTime};
+use headwater_media::{
+    ByteRange, Generation, MediaDuration, MediaTime, Part, PartIndex, SegmentNumber, TrackId, UtcTime,
+};
 use m3u8_rs::ExtTag;
 
 use crate::targets::Targets;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use headwater_manifests::Targets;
 use headwater_manifests::hls::media::{Hint, Input, Report};
 use headwater_media::{
-    Audio, ByteRange, Codec, FrameRate, Generation, Kind, Ladder, MediaDuration, MediaTime, OpenSegment, Part, PartIndex,
-    Segment, SegmentNumber, Timescale, Track, TrackId, Video, Window,
+    Audio, ByteRange, Codec, FrameRate, Generation, Kind, Ladder, MediaDuration, MediaTime, OpenSegment, Part,
+    PartIndex, Segment, SegmentNumber, Timescale, Track, TrackId, Video, Window,
 };
 
 /// The segment that begins at 1,700,000,000 s.

@@ -2,7 +2,10 @@
 //! AdaptationSets and Representations: a video set for each codec family (a CMAF switching set), an audio set for each
 //! family, language, channel count and label, and a set for each text track.
 
-use dash_mpd::{AdaptationSet, AudioChannelConfiguration, Label, ProducerReferenceTime, Representation, Resync, Role, SupplementalProperty};
+use dash_mpd::{
+    AdaptationSet, AudioChannelConfiguration, Label, ProducerReferenceTime, Representation, Resync, Role,
+    SupplementalProperty,
+};
 use headwater_media::{Generation, Kind, Track};
 
 use super::{Addressing, Input, Period, Shown, State, start_of, template};
@@ -63,11 +66,21 @@ fn stable_id(key: &str) -> u32 {
     hash % 1_000_000 + 1
 }
 
-fn adaptation_set(input: &Input, shown: &Shown, addressing: Addressing, id: u32, tracks: &[(&Track, Generation)]) -> AdaptationSet {
+fn adaptation_set(
+    input: &Input,
+    shown: &Shown,
+    addressing: Addressing,
+    id: u32,
+    tracks: &[(&Track, Generation)],
+) -> AdaptationSet {
     let first = tracks[0].0;
     let text = first.kind == Kind::Text;
-    let connected = shown.before.filter(|before| tracks.iter().all(|(t, generation)| generation_of(before, t) == Some(*generation)));
-    let chunked = addressing == Addressing::Number && input.state == State::Live && tracks.iter().all(|(t, _)| t.part_target.is_some());
+    let connected = shown
+        .before
+        .filter(|before| tracks.iter().all(|(t, generation)| generation_of(before, t) == Some(*generation)));
+    let chunked = addressing == Addressing::Number
+        && input.state == State::Live
+        && tracks.iter().all(|(t, _)| t.part_target.is_some());
     AdaptationSet {
         id: Some(id.to_string()),
         contentType: Some(first.kind.to_string()),
@@ -76,7 +89,7 @@ fn adaptation_set(input: &Input, shown: &Shown, addressing: Addressing, id: u32,
         startWithSAP: Some(1),
         mimeType: Some(mime_type(first.kind).into()),
         AudioChannelConfiguration: channel_configuration(first).into_iter().collect(),
-        supplemental_property: connected.into_iter().map(|before| connectivity(before)).collect(),
+        supplemental_property: connected.into_iter().map(connectivity).collect(),
         Label: first.label.iter().map(|label| Label { content: printable(label), ..Label::default() }).collect(),
         ProducerReferenceTime: if chunked { vec![reference_time(input, shown)] } else { Vec::new() },
         Role: vec![role(if text { "subtitle" } else { "main" })],
@@ -88,7 +101,13 @@ fn adaptation_set(input: &Input, shown: &Shown, addressing: Addressing, id: u32,
     }
 }
 
-fn representation(input: &Input, shown: &Shown, addressing: Addressing, track: &Track, generation: Generation) -> Representation {
+fn representation(
+    input: &Input,
+    shown: &Shown,
+    addressing: Addressing,
+    track: &Track,
+    generation: Generation,
+) -> Representation {
     let chunked = addressing == Addressing::Number && input.state == State::Live && track.part_target.is_some();
     Representation {
         id: Some(track.id.to_string()),
@@ -120,7 +139,11 @@ fn role(value: &str) -> Role {
 }
 
 fn connectivity(before: &Period) -> SupplementalProperty {
-    SupplementalProperty { schemeIdUri: CONNECTIVITY_SCHEME.into(), value: Some(before.id.clone()), ..SupplementalProperty::default() }
+    SupplementalProperty {
+        schemeIdUri: CONNECTIVITY_SCHEME.into(),
+        value: Some(before.id.clone()),
+        ..SupplementalProperty::default()
+    }
 }
 
 /// The coding-independent code point of the usual layout of that many channels (ISO/IEC 23091-3).
@@ -131,7 +154,11 @@ fn channel_configuration(track: &Track) -> Option<AudioChannelConfiguration> {
         8 => 12,
         _ => return None,
     };
-    Some(AudioChannelConfiguration { schemeIdUri: CHANNELS_SCHEME.into(), value: Some(code.to_string()), ..AudioChannelConfiguration::default() })
+    Some(AudioChannelConfiguration {
+        schemeIdUri: CHANNELS_SCHEME.into(),
+        value: Some(code.to_string()),
+        ..AudioChannelConfiguration::default()
+    })
 }
 
 /// Media time is Unix time, so any pair does; the Period's start never changes.
@@ -151,7 +178,11 @@ fn reference_time(input: &Input, shown: &Shown) -> ProducerReferenceTime {
 fn resync(input: &Input, track: &Track) -> Resync {
     let kind = if track.kind == Kind::Audio { "1" } else { "0" };
     let chunk = track.part_target.unwrap_or(input.part_target);
-    Resync { rtype: Some(kind.into()), dT: Some(template::NumberScale::of(input.grid).ticks_ceil(chunk)), ..Resync::default() }
+    Resync {
+        rtype: Some(kind.into()),
+        dT: Some(template::NumberScale::of(input.grid).ticks_ceil(chunk)),
+        ..Resync::default()
+    }
 }
 
 /// Text that XML can carry.

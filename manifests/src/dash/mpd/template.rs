@@ -44,7 +44,13 @@ impl NumberScale {
     }
 }
 
-pub(super) fn number(input: &Input, shown: &Shown, track: &Track, generation: Generation, chunked: bool) -> SegmentTemplate {
+pub(super) fn number(
+    input: &Input,
+    shown: &Shown,
+    track: &Track,
+    generation: Generation,
+    chunked: bool,
+) -> SegmentTemplate {
     let scale = NumberScale::of(input.grid);
     let mut lost: Vec<Fcs> = Vec::new();
     for segment in segments_of(input, shown, track).filter(|s| s.gap) {

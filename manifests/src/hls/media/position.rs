@@ -51,7 +51,8 @@ impl Position {
         let Some(PartIndex(part)) = self.part else { return self.segment < next };
         match window.find(self.segment) {
             Some(complete) => {
-                let there = complete.parts.is_empty() || complete.parts.last().is_some_and(|newest| part <= newest.index.0);
+                let there =
+                    complete.parts.is_empty() || complete.parts.last().is_some_and(|newest| part <= newest.index.0);
                 there || self.segment.next() < next || open_holds(window, self.segment.next(), 0)
             }
             None => self.segment < next || open_holds(window, self.segment, part),

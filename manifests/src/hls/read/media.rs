@@ -82,7 +82,8 @@ impl Scanner {
                     return None;
                 }
                 self.pass(&format!("#EXT-X-MAP:{}", attributes.rewritten(&["URI", "BYTERANGE"])));
-                self.next.map = Some(Map { uri: attributes.value("URI")?.to_owned(), byte_range: byte_range.flatten() });
+                self.next.map =
+                    Some(Map { uri: attributes.value("URI")?.to_owned(), byte_range: byte_range.flatten() });
             }
             "-X-KEY" => self.encrypted = Attributes::parse(value)?.value("METHOD")? != "NONE",
             "-X-GAP" => self.next.gap = true,

@@ -19,17 +19,29 @@ pub(super) fn parse(text: &str) -> Multivariant {
             found.ignored += usize::from(pending.replace(list).is_some());
         } else if let Some(list) = line.strip_prefix("#EXT-X-I-FRAME-STREAM-INF:") {
             let read = read("#EXT-X-I-FRAME-STREAM-INF", list, "");
-            keep(&mut found.variants, read.and_then(|p| p.variants.into_iter().next()).map(variant), &mut found.ignored);
+            keep(
+                &mut found.variants,
+                read.and_then(|p| p.variants.into_iter().next()).map(variant),
+                &mut found.ignored,
+            );
         } else if let Some(list) = line.strip_prefix("#EXT-X-MEDIA:") {
             let read = read("#EXT-X-MEDIA", list, "");
-            keep(&mut found.renditions, read.and_then(|p| p.alternatives.into_iter().next()).map(rendition), &mut found.ignored);
+            keep(
+                &mut found.renditions,
+                read.and_then(|p| p.alternatives.into_iter().next()).map(rendition),
+                &mut found.ignored,
+            );
         } else if line == "#EXT-X-INDEPENDENT-SEGMENTS" {
             found.independent_segments = true;
         } else if line.starts_with("#EXT") {
             found.ignored += usize::from(!line.starts_with("#EXT-X-VERSION:"));
         } else if !line.starts_with('#') {
             let read = pending.take().and_then(|list| read("#EXT-X-STREAM-INF", list, line));
-            keep(&mut found.variants, read.and_then(|p| p.variants.into_iter().next()).map(variant), &mut found.ignored);
+            keep(
+                &mut found.variants,
+                read.and_then(|p| p.variants.into_iter().next()).map(variant),
+                &mut found.ignored,
+            );
         }
     }
     found.ignored += usize::from(pending.is_some());
@@ -68,7 +80,8 @@ fn variant(read: VariantStream) -> Variant {
 }
 
 fn rendition(read: AlternativeMedia) -> Rendition {
-    let channels = read.other_attributes.as_ref().and_then(|others| others.get("CHANNELS")).map(QuotedOrUnquoted::as_str);
+    let channels =
+        read.other_attributes.as_ref().and_then(|others| others.get("CHANNELS")).map(QuotedOrUnquoted::as_str);
     Rendition {
         media_type: read.media_type.to_string(),
         group: read.group_id,

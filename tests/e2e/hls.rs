@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+//! HLS as ffprobe and a strict client read it.
