@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! MPDs as whole texts and as an independent reader sees them.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Patches, applied as a player applies them.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

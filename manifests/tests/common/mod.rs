@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A small channel: segments of two seconds in four parts, around 2023-11-14T22:13:20Z.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use std::sync::Arc;
 

@@ -69,6 +69,8 @@ pub enum Command {
     HintAnchor(MediaTime),
     /// Nothing will follow: playlists get their end.
     End,
+    /// Tell the state, for the API.
+    Status(tokio::sync::oneshot::Sender<serde_json::Value>),
 }
 
 /// What a channel's task works with.
@@ -103,7 +105,6 @@ pub struct Channel {
     /// Guards the map only; headers are few and written once a generation.
     headers: RwLock<HashMap<(TrackId, Generation), Tagged>>,
     view: watch::Sender<Arc<View>>,
-    status: RwLock<serde_json::Value>,
     closed: CancellationToken,
     /// DASH manifests.
     pub manifests: crate::http::Manifests,
@@ -122,7 +123,6 @@ impl Channel {
             edges: ArcSwap::default(),
             headers: RwLock::default(),
             view: watch::Sender::new(Arc::new(View::starting())),
-            status: RwLock::new(serde_json::Value::Null),
             closed: CancellationToken::new(),
             manifests: crate::http::Manifests::default(),
             ledger: context.ledger.clone(),
@@ -175,8 +175,12 @@ impl Channel {
         self.view.subscribe()
     }
 
-    /// What the task last said of itself, for the API.
-    pub fn status(&self) -> serde_json::Value {
-        self.status.read().clone()
+    /// What the task says of itself, for the API; `None` if the channel is gone.
+    pub async fn status(&self) -> Option<serde_json::Value> {
+        let (ask, answer) = tokio::sync::oneshot::channel();
+        if !self.send(Command::Status(ask)).await {
+            return None;
+        }
+        answer.await.ok()
     }
 }

@@ -12,7 +12,7 @@ use headwater_media::{MediaTime, UtcTime};
 
 /// The pace of one channel.
 #[derive(Debug)]
-pub struct Pacer {
+pub(super) struct Pacer {
     /// How long a lateness is remembered.
     memory: Duration,
     /// Lateness beyond the least by more than this is an outage, not a pace.
@@ -27,7 +27,7 @@ pub struct Pacer {
 
 impl Pacer {
     /// A pace for segments of `segment` and parts of `part`.
-    pub fn new(segment: Duration, part: Duration, enabled: bool) -> Self {
+    pub(super) fn new(segment: Duration, part: Duration, enabled: bool) -> Self {
         Self {
             memory: (segment * 2 + Duration::from_millis(500)).max(Duration::from_secs(3)),
             bound: segment * 2 + Duration::from_secs(1),
@@ -39,7 +39,7 @@ impl Pacer {
     }
 
     /// Notes that media ending at `end` arrived at `now`.
-    pub fn arrived(&mut self, end: MediaTime, now: UtcTime) {
+    pub(super) fn arrived(&mut self, end: MediaTime, now: UtcTime) {
         let late = now.nanos().saturating_sub(end.nanos());
         let memory = self.memory;
         while self.recent.front().is_some_and(|(at, _)| *at + memory < now) {
@@ -61,7 +61,7 @@ impl Pacer {
     }
 
     /// When media ending at `end` is due; `None` for at once.
-    pub fn due(&self, end: MediaTime, now: UtcTime) -> Option<UtcTime> {
+    pub(super) fn due(&self, end: MediaTime, now: UtcTime) -> Option<UtcTime> {
         if !self.enabled {
             return None;
         }

@@ -17,7 +17,7 @@ use super::pacer::Pacer;
 use super::{Channel, Command, Context, State, View};
 use crate::metrics::{ChannelLabel, DefectLabel};
 
-/// Tracks of one channel; one more is refused at ingest.
+/// How often silence is looked at.
 const TICK: Duration = Duration::from_millis(500);
 
 /// What the task knows of one track beside its timeline.
@@ -58,7 +58,6 @@ pub(super) struct Task {
     settled: bool,
     pub(super) defects: BTreeMap<&'static str, u64>,
     ended: bool,
-    status_at: Option<UtcTime>,
 }
 
 impl Task {
@@ -84,7 +83,6 @@ impl Task {
             settled: false,
             defects: BTreeMap::new(),
             ended: false,
-            status_at: None,
         };
         let now = task.context.clock.now();
         task.follow(now);
@@ -146,6 +144,11 @@ impl Task {
             Command::HintSegment(duration) => self.assembler.hint_segment(duration, now),
             Command::HintAnchor(offset) => self.assembler.hint_anchor(offset, now),
             Command::End => self.end(now),
+            Command::Status(answer) => {
+                // Whoever asked may have left.
+                let _ = answer.send(self.status(now));
+                return;
+            }
         }
         self.follow(now);
         self.release(now);
@@ -167,10 +170,6 @@ impl Task {
             self.show(now);
         }
         self.settle(now);
-        if self.status_at.is_none_or(|at| now.since(at) >= TICK) {
-            self.status_at = Some(now);
-            *self.channel.status.write() = self.status(now);
-        }
     }
 
     fn header(&mut self, name: String, track: TrackId, header: TrackHeader, now: UtcTime) {

@@ -26,10 +26,7 @@ pub(super) async fn channels(State(origin): State<Arc<Origin>>) -> Response<Body
 /// `GET /api/v1/channels/{id}`
 pub(super) async fn channel(State(origin): State<Arc<Origin>>, Path(id): Path<String>) -> Response<Body> {
     let Some(channel) = origin.channel(&id) else { return missing(&id) };
-    let mut status = channel.status();
-    if status.is_null() {
-        status = json!({ "id": channel.id.as_str(), "state": channel.view().state.as_str(), "tracks": [] });
-    }
+    let Some(mut status) = channel.status().await else { return missing(&id) };
     if let Some(object) = status.as_object_mut() {
         object.insert("now".to_owned(), json!(origin.context.clock.now().to_string()));
     }

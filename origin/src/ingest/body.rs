@@ -69,6 +69,8 @@ pub struct Context<'a> {
     pub name: &'a str,
     /// Object path.
     pub path: &'a str,
+    /// One object of several, whose header may have come under another name.
+    pub object: bool,
     /// Called with each piece's size.
     pub received: &'a (dyn Fn(u64) + Sync),
 }
@@ -86,31 +88,26 @@ pub async fn read(context: &Context<'_>, mut body: Body) -> Result<(), Error> {
         samples_max: context.limits.samples_max,
     };
     let id = NEXT_BODY.fetch_add(1, Ordering::Relaxed);
-    let mut reader = match context.channel.names.header(context.name) {
-        Some(header) => {
-            // After our restart the header kept on disk is the only one: senders do not repeat it.
-            announce(context, &header).await?;
-            Reader::with_header(header, limits)
-        }
+    // After our restart the header kept on disk is the only one: senders do not repeat it.
+    let mut reader = match context.channel.names.header(context.name, context.object) {
+        Some(header) => Reader::with_header(header, limits),
         None => Reader::new(limits),
     };
     let mut events = Vec::new();
-    let mut begun = false;
+    let mut progress = Progress::default();
     while let Some(bytes) = next(&mut body, context.limits.body_idle()).await? {
         (context.received)(bytes.len() as u64);
         let pushed = reader.push(bytes, &mut events);
         for event in events.drain(..) {
-            pass(context, id, &reader, event, &mut begun).await?;
+            let header = reader.header().cloned();
+            pass(context, id, header, event, &mut progress).await?;
         }
         pushed?;
     }
+    let header = reader.header().cloned();
     let end = reader.finish(&mut events)?;
-    // `finish` consumed the reader; what it completed needs the header of the last look-up.
-    let header = context.channel.names.header(context.name);
     for event in events.drain(..) {
-        if let (Event::Fragment(fragment), Some(header)) = (event, &header) {
-            pass_fragment(context, id, header, fragment, &mut begun).await?;
-        }
+        pass(context, id, header.clone(), event, &mut progress).await?;
     }
     if end.stump_bytes > 0 {
         debug!(channel = %context.channel.id, path = context.path, stump_bytes = end.stump_bytes, "body ended inside a fragment");
@@ -154,20 +151,34 @@ async fn next(body: &mut Body, idle: Duration) -> Result<Option<Bytes>, Error> {
     }
 }
 
-async fn pass(context: &Context<'_>, id: u64, reader: &Reader, event: Event, begun: &mut bool) -> Result<(), Error> {
+/// How far a body has come.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The channel has been told the header that the fragments of this body need.
+    announced: bool,
+    /// The body's first sample has been noted.
+    begun: bool,
+}
+
+async fn pass(context: &Context<'_>, id: u64, header: Option<Arc<Header>>, event: Event, progress: &mut Progress) -> Result<(), Error> {
     match event {
         Event::Header(header) => {
-            if context.channel.names.count() >= context.limits.tracks_max && context.channel.names.header(context.name).is_none() {
+            if context.channel.names.count() >= context.limits.tracks_max && !context.channel.names.knows(context.name) {
                 return Err(Error::TooManyTracks { tracks_max: context.limits.tracks_max });
             }
             if context.channel.names.insert(context.name, &header) {
                 context.channel.keep_header(context.name, &header.source);
             }
+            progress.announced = true;
             announce(context, &header).await
         }
         Event::Fragment(fragment) => {
-            let Some(header) = reader.header().cloned() else { return Ok(()) };
-            pass_fragment(context, id, &header, fragment, begun).await
+            let Some(header) = header else { return Ok(()) };
+            if !progress.announced {
+                progress.announced = true;
+                announce(context, &header).await?;
+            }
+            pass_fragment(context, id, &header, fragment, &mut progress.begun).await
         }
         Event::EventMessage(_) | Event::EndOfStream => Ok(()),
     }

@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use headwater_manifests::{dash, hls};
-use headwater_media::{MediaDuration, MediaTime, Timescale};
+use headwater_media::{Kind, MediaDuration, MediaTime, Timescale};
+use headwater_packager::cmaf::Header;
 use tracing::debug;
 
 use super::names::Target;
@@ -49,6 +50,11 @@ pub(super) async fn playlist(channel: &Channel, path: &str, text: &Bytes) {
     };
     for segment in media.segments.iter().rev() {
         let segment_path = beside(&segment.uri);
+        // Sound is cut at its own frames and starts early by its priming: pictures tell the grid.
+        let sound = name(&segment_path).and_then(|n| channel.names.header(&n, true)).is_some_and(|h| !has_video(&h));
+        if sound && channel.names.any(has_video) {
+            return;
+        }
         if let Some(map) = &segment.map
             && let (Some(of), Some(to)) = (name(&segment_path), name(&beside(&map.uri)))
             && of != to
@@ -60,4 +66,8 @@ pub(super) async fn playlist(channel: &Channel, path: &str, text: &Bytes) {
         channel.send(Command::HintAnchor(MediaTime::new(date.nanos() - start.nanos(), Timescale::NANOS))).await;
         return;
     }
+}
+
+fn has_video(header: &Header) -> bool {
+    header.tracks.iter().any(|t| t.kind == Kind::Video)
 }

@@ -112,29 +112,49 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
     }
 }
 
-async fn media(origin: &Origin, channel: &Arc<Channel>, name: &str, path: &str, object: bool, body: Body) -> Response<Body> {
-    let label = ChannelLabel { channel: channel.id.to_string() };
-    let bytes = origin.context.metrics.ingest_bytes.get_or_create_owned(&label);
-    let open = origin.context.metrics.ingest_open.get_or_create_owned(&label);
-    open.inc();
-    channel.send(Command::Opened { name: name.to_owned() }).await;
-    if !object {
-        info!(channel = %channel.id, stream = name, "push begins");
+/// A body being read. hyper drops the handler when the connection breaks, so its end is told from here.
+struct Open {
+    channel: Arc<Channel>,
+    name: String,
+    /// An endless body, whose begin and end are worth a log line.
+    long: bool,
+    gauge: crate::metrics::Gauge,
+}
+
+impl Open {
+    async fn begin(origin: &Origin, channel: &Arc<Channel>, name: &str, long: bool) -> Self {
+        let label = ChannelLabel { channel: channel.id.to_string() };
+        let gauge = origin.context.metrics.ingest_open.get_or_create_owned(&label);
+        gauge.inc();
+        if long {
+            info!(channel = %channel.id, stream = name, "push begins");
+        }
+        let open = Self { channel: Arc::clone(channel), name: name.to_owned(), long, gauge };
+        channel.send(Command::Opened { name: name.to_owned() }).await;
+        open
     }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.gauge.dec();
+        if self.long {
+            info!(channel = %self.channel.id, stream = self.name, "push ends");
+        }
+        let (channel, name) = (Arc::clone(&self.channel), std::mem::take(&mut self.name));
+        tokio::spawn(async move { channel.send(Command::Closed { name }).await });
+    }
+}
+
+async fn media(origin: &Origin, channel: &Arc<Channel>, name: &str, path: &str, object: bool, body: Body) -> Response<Body> {
+    let bytes = origin.context.metrics.ingest_bytes.get_or_create_owned(&ChannelLabel { channel: channel.id.to_string() });
+    let _open = Open::begin(origin, channel, name, !object).await;
     let received = move |n: u64| {
         bytes.inc_by(n);
     };
-    let context = body::Context { channel, limits: &origin.config.ingest, name, path, received: &received };
-    let read = body::read(&context, body).await;
-    open.dec();
-    channel.send(Command::Closed { name: name.to_owned() }).await;
-    match read {
-        Ok(()) => {
-            if !object {
-                info!(channel = %channel.id, stream = name, "push ends");
-            }
-            empty(StatusCode::OK)
-        }
+    let context = body::Context { channel, limits: &origin.config.ingest, name, path, object, received: &received };
+    match body::read(&context, body).await {
+        Ok(()) => empty(StatusCode::OK),
         Err(error) => {
             let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
             warn!(channel = %channel.id, stream = name, path, status = status.as_u16(), "push broken off: {error}");

@@ -157,11 +157,14 @@ impl Names {
         known.is_none_or(|known| known.source != header.source)
     }
 
-    /// The header for a stream: its own; else the only one of the point; else the one its playlist maps to.
-    pub fn header(&self, name: &str) -> Option<Arc<Header>> {
+    /// The header for a stream: its own; for one object of several else the one its playlist maps to, or the only one.
+    pub fn header(&self, name: &str, object: bool) -> Option<Arc<Header>> {
         let state = self.state.lock();
         if let Some(header) = state.headers.get(name) {
             return Some(Arc::clone(header));
+        }
+        if !object {
+            return None;
         }
         if let Some(mapped) = state.maps.get(name).and_then(|m| state.headers.get(m)) {
             return Some(Arc::clone(mapped));
@@ -170,6 +173,16 @@ impl Names {
             1 => state.headers.values().next().cloned(),
             _ => None,
         }
+    }
+
+    /// True if a header came under this very name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.state.lock().headers.contains_key(name)
+    }
+
+    /// True if any header is like this.
+    pub fn any(&self, like: impl Fn(&Header) -> bool) -> bool {
+        self.state.lock().headers.values().any(|h| like(h))
     }
 
     /// Stream names with a header.
