@@ -168,6 +168,8 @@ struct TrackState {
     last_source: Option<i64>,
     last_received: Option<UtcTime>,
     irregular_seen: u64,
+    /// Duration of the first fragment that opened with its only sync sample.
+    opening: Option<i64>,
     /// A new segmenter does not cut segments up to this one again.
     resume_after: Option<SegmentNumber>,
 }
@@ -309,6 +311,7 @@ impl Assembler {
                     last_source: None,
                     last_received: None,
                     irregular_seen: 0,
+                    opening: None,
                     resume_after: self.restart_floor,
                 },
             );
@@ -354,6 +357,10 @@ impl Assembler {
         let restart = self.restarted(id, &samples, now);
         let Some(track) = self.tracks.get_mut(id) else { return };
         track.last_received = Some(now);
+        if track.opening.is_none() && samples[0].sync {
+            let lone = samples.iter().filter(|s| s.sync).count() == 1;
+            track.opening = Some(if lone { samples.iter().map(|s| i64::from(s.duration)).sum() } else { 0 });
+        }
         if restart {
             track.anchor = None;
             track.first_source = None;
@@ -532,7 +539,7 @@ impl Assembler {
     fn learn(&mut self, now: UtcTime) {
         let Some(anchor) = self.anchors.first().copied() else { return };
         let video = self.tracks.values().filter(|t| t.input.kind == Kind::Video);
-        let evidence = video.filter(|t| !t.held.is_empty()).find_map(|t| evidence(&t.held, t.input.timescale));
+        let evidence = video.filter(|t| !t.held.is_empty()).find_map(evidence);
         let wish = self.config.segment;
         let Some(evidence) = evidence else {
             let waited = self.first_media.map_or(Duration::ZERO, |first| now.since(first));
@@ -557,7 +564,7 @@ impl Assembler {
             }
             self.confirmed = true;
             if self.grid.is_none() {
-                self.fix(segment, anchor, Some(evidence.first));
+                self.fix(segment, anchor, Some((evidence.first, gop)));
             }
             return;
         }
@@ -570,7 +577,7 @@ impl Assembler {
         let guess = match self.segment_hint {
             Some(hint) => Some(nearest_multiple(hint, wish)),
             // A whole fragment that opens with its only sync sample and is about as long as the wish: one GOP.
-            None if evidence.fragment.times(4) >= wish.times(3) => Some(nearest_multiple(evidence.fragment, wish)),
+            None if evidence.opening.times(4) >= wish.times(3) => Some(nearest_multiple(evidence.opening, wish)),
             None if anchor.basis != Basis::Epoch || self.confirmed => Some(wish),
             None => Grid::new(wish).and_then(|grid| {
                 let nearest = grid.start(grid.number_at(evidence.first + evidence.frame), evidence.first.timescale());
@@ -579,15 +586,22 @@ impl Assembler {
             }),
         };
         if let Some(segment) = guess {
-            self.fix(segment, anchor, Some(evidence.first));
+            self.fix(segment, anchor, Some((evidence.first, segment)));
         }
     }
 
-    fn fix(&mut self, segment: MediaDuration, anchor: Anchor, first: Option<MediaTime>) {
-        let origin = match anchor.basis {
-            Basis::Epoch => MediaTime::new(0, segment.timescale()),
-            Basis::Manifest => anchor.offset,
-            Basis::Arrival | Basis::Continued => first.unwrap_or(anchor.offset),
+    /// Fixes the grid. A source that tells UTC is cut on the epoch; any other on its own zero, or where its first key
+    /// frame stands when that is a little later (priming, reordering): the same for every join of a regular source.
+    fn fix(&mut self, segment: MediaDuration, anchor: Anchor, first: Option<(MediaTime, MediaDuration)>) {
+        let origin = match (anchor.basis, first) {
+            (Basis::Epoch, _) => MediaTime::new(0, segment.timescale()),
+            (Basis::Arrival | Basis::Continued, Some((first, _))) => first,
+            (Basis::Manifest, Some((first, gop))) => {
+                let gop = gop.nanos().max(1);
+                let past = (first.nanos() - anchor.offset.nanos()).rem_euclid(gop);
+                if past * 4 <= gop { anchor.offset + MediaDuration::new(past, Timescale::NANOS) } else { anchor.offset }
+            }
+            (_, None) => anchor.offset,
         };
         if let Some(grid) = Grid::with_phase(segment, origin) {
             self.grid = Some(grid);
@@ -737,13 +751,15 @@ struct Evidence {
     frame: MediaDuration,
     /// Distance of the first two sync samples.
     gop: Option<MediaDuration>,
+    /// The first fragment that opened with its only sync sample.
+    opening: MediaDuration,
     /// From the first sync sample to the end of what is here.
-    fragment: MediaDuration,
     seen: MediaDuration,
 }
 
 /// What the held samples of a video track tell of its GOP.
-fn evidence(held: &[Sample], scale: Timescale) -> Option<Evidence> {
+fn evidence(track: &TrackState) -> Option<Evidence> {
+    let (held, scale) = (&track.held, track.input.timescale);
     let at = held.iter().position(|s| s.sync)?;
     let run = &held[at..];
     let first = &run[0];
@@ -754,7 +770,7 @@ fn evidence(held: &[Sample], scale: Timescale) -> Option<Evidence> {
         first: MediaTime::new(first.presentation_time(), scale),
         frame: MediaDuration::new(typical_duration(run)?, scale),
         gop: second.map(|s| MediaDuration::new(s.decode_time - first.decode_time, scale)),
-        fragment: MediaDuration::new(seen, scale),
+        opening: MediaDuration::new(track.opening.unwrap_or(0), scale),
         seen: MediaDuration::new(seen, scale),
     })
 }
