@@ -5,7 +5,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzDecoder, GzEncoder};
 
 /// Compresses `text`; equal input gives equal output.
 pub fn compress(text: &[u8]) -> Bytes {
@@ -13,6 +13,55 @@ pub fn compress(text: &[u8]) -> Bytes {
     // Writing into a Vec does not fail.
     let written = encoder.write_all(text).and_then(|()| encoder.finish());
     written.map_or_else(|_| Bytes::new(), Bytes::from)
+}
+
+/// Compressed bytes taken at a time: a bomb of a thousandfold unfolds in steps of a few megabytes.
+const STEP_BYTES: usize = 4 * 1024;
+
+/// Unfolds a gzip body piece by piece.
+#[derive(Debug)]
+pub struct Inflater {
+    decoder: GzDecoder<Vec<u8>>,
+    pending: Bytes,
+}
+
+impl Default for Inflater {
+    fn default() -> Self {
+        Self { decoder: GzDecoder::new(Vec::new()), pending: Bytes::new() }
+    }
+}
+
+impl Inflater {
+    /// Takes the next compressed bytes; call [`Self::next`] until it returns `None`.
+    pub fn push(&mut self, bytes: Bytes) {
+        debug_assert!(self.pending.is_empty(), "the last bytes are unfolded first");
+        self.pending = bytes;
+    }
+
+    /// The next unfolded bytes of what was pushed.
+    ///
+    /// # Errors
+    /// What the decoder says of bytes that are not gzip.
+    pub fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+        while !self.pending.is_empty() {
+            let step = self.pending.split_to(self.pending.len().min(STEP_BYTES));
+            self.decoder.write_all(&step)?;
+            let unfolded = std::mem::take(self.decoder.get_mut());
+            if !unfolded.is_empty() {
+                return Ok(Some(unfolded.into()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is left at the end of the body.
+    ///
+    /// # Errors
+    /// If the body ended early or its checksum is wrong.
+    pub fn finish(mut self) -> std::io::Result<Bytes> {
+        self.decoder.try_finish()?;
+        Ok(std::mem::take(self.decoder.get_mut()).into())
+    }
 }
 
 /// True if an Accept-Encoding value admits gzip (RFC 9110, 12.5.3).
@@ -40,6 +89,26 @@ mod tests {
         let mut back = String::new();
         flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut back).unwrap();
         assert_eq!(back, text);
+    }
+
+    #[test]
+    fn a_compressed_body_unfolds_however_it_is_cut() {
+        let text = "moof".repeat(50_000);
+        let packed = compress(text.as_bytes());
+        for cut in [1, 7, 4_096, packed.len()] {
+            let (mut inflater, mut back) = (Inflater::default(), Vec::new());
+            for piece in packed.chunks(cut) {
+                inflater.push(Bytes::copy_from_slice(piece));
+                while let Some(bytes) = inflater.next().unwrap() {
+                    back.extend_from_slice(&bytes);
+                }
+            }
+            back.extend_from_slice(&inflater.finish().unwrap());
+            assert!(back == text.as_bytes(), "cut {cut}");
+        }
+        let mut junk = Inflater::default();
+        junk.push(Bytes::from_static(b"not gzip at all"));
+        assert!(junk.next().is_err());
     }
 
     #[test]

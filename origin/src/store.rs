@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use headwater_media::{ByteRange, MediaTime, PartIndex, SegmentNumber};
@@ -134,6 +135,7 @@ impl StoredSegment {
 /// All segments of a track that can be fetched.
 #[derive(Debug, Default)]
 pub struct TrackStore {
+    held: AtomicU64,
     /// Guards the list only; held for an index and a clone.
     segments: RwLock<VecDeque<Arc<StoredSegment>>>,
 }
@@ -151,6 +153,7 @@ impl TrackStore {
             }
         };
         segment.append(part);
+        self.held.fetch_add(length, Ordering::Relaxed);
         length
     }
 
@@ -205,12 +208,13 @@ impl TrackStore {
         while segments.front().is_some_and(|s| s.number < number) {
             freed += segments.pop_front().map_or(0, |s| s.length_bytes());
         }
+        self.held.fetch_sub(freed, Ordering::Relaxed);
         freed
     }
 
     /// Bytes held.
     pub fn length_bytes(&self) -> u64 {
-        self.segments.read().iter().map(|s| s.length_bytes()).sum()
+        self.held.load(Ordering::Relaxed)
     }
 }
 

@@ -135,7 +135,7 @@ impl TrackWriter {
         let delay = (now.nanos() - (cut.start + cut.duration).nanos()).max(0) as f64 / 1e9;
         metrics.publish_delay.get_or_create(&channel_label).observe(delay);
         if !within {
-            self.shed(context);
+            self.shed(context, u64::MAX);
         }
     }
 
@@ -278,19 +278,26 @@ impl TrackWriter {
         context.memory.remove(freed);
     }
 
-    /// The process is over its budget: the oldest media goes, unlisted first, down to the live edge.
-    fn shed(&mut self, context: &Context) {
+    /// A budget is exceeded: the oldest media goes, unlisted first, down to the live edge. Stops once the process is
+    /// within its bound and `bytes` are freed; `u64::MAX` asks for the process's bound alone.
+    pub(super) fn shed(&mut self, context: &Context, bytes: u64) -> u64 {
+        let mut freed = 0;
         while let (Some(stored), Some(first)) = (self.edge.store.first(), self.window.first_number()) {
-            if stored < first {
-                if context.memory.remove(self.edge.store.forget_before(stored.next())) {
-                    return;
+            if stored >= first {
+                if self.window.len() <= SEGMENTS_MIN {
+                    break;
                 }
-            } else if self.window.len() > SEGMENTS_MIN {
                 self.pop();
-            } else {
-                return;
+                continue;
+            }
+            let gone = self.edge.store.forget_before(stored.next());
+            freed += gone;
+            let within = context.memory.remove(gone);
+            if within && (bytes == u64::MAX || freed >= bytes) {
+                break;
             }
         }
+        freed
     }
 
     fn rate(&mut self) {

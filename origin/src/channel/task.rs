@@ -355,6 +355,7 @@ impl Task {
                     Output::End { number, short, .. } => {
                         writer.end_segment(&self.context, &self.breaks, number, short);
                         self.publish(id, now);
+                        self.keep_budget();
                     }
                     Output::Lost(_, number) => {
                         writer.lose(&self.context, &self.breaks, number);
@@ -387,6 +388,25 @@ impl Task {
             if writer.ladder_changed() {
                 self.show(now);
             }
+        }
+    }
+
+    /// Keeps the channel within its own byte budget.
+    fn keep_budget(&mut self) {
+        let bound = self.channel.config.memory_bytes_max;
+        if bound == 0 {
+            return;
+        }
+        let writers = || self.tracks.values().filter_map(|t| t.writer.as_ref());
+        let mut excess = writers().map(|w| w.edge.store.length_bytes()).sum::<u64>().saturating_sub(bound);
+        if excess == 0 {
+            return;
+        }
+        let count = writers().count().max(1) as u64;
+        for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
+            // Every track gives the same share of time, which is what its bytes are of the whole.
+            let share = excess.div_ceil(count);
+            excess = excess.saturating_sub(writer.shed(&self.context, share));
         }
     }
 

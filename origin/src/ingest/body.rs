@@ -9,6 +9,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use headwater_media::{Kind, MediaTime, TrackId};
 use headwater_packager::cmaf::{self, Event, Header, Limits, Reader, TrackHeader};
+use headwater_net::gzip::Inflater;
 use http_body_util::BodyExt;
 use tracing::debug;
 
@@ -24,6 +25,9 @@ pub enum Error {
     /// The connection broke.
     #[error("expected the end of the body, the connection broke: {0}")]
     Broken(#[source] axum::Error),
+    /// Said to be gzip and is not.
+    #[error("expected a gzip body as Content-Encoding says: {0}")]
+    Inflate(#[source] std::io::Error),
     /// Nothing came for too long.
     #[error("expected more of the body within {0:?}")]
     Idle(Duration),
@@ -49,7 +53,7 @@ impl Error {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Media(error) => error.status(),
-            Self::Broken(_) => 400,
+            Self::Broken(_) | Self::Inflate(_) => 400,
             Self::Idle(_) => 408,
             Self::TooBig { .. } | Self::TooManyTracks { .. } => 413,
             Self::Gone => 404,
@@ -69,6 +73,8 @@ pub struct Context<'a> {
     pub name: &'a str,
     /// Object path.
     pub path: &'a str,
+    /// The body is compressed.
+    pub gzip: bool,
     /// One object of several, whose header may have come under another name.
     pub object: bool,
     /// Called with each piece's size.
@@ -79,7 +85,7 @@ pub struct Context<'a> {
 ///
 /// # Errors
 /// [`Error`]; fragments that came before stay.
-pub async fn read(context: &Context<'_>, mut body: Body) -> Result<(), Error> {
+pub async fn read(context: &Context<'_>, body: &mut Body) -> Result<(), Error> {
     let limits = Limits {
         box_bytes_max: context.limits.box_bytes_max,
         header_bytes_max: context.limits.header_bytes_max,
@@ -95,14 +101,21 @@ pub async fn read(context: &Context<'_>, mut body: Body) -> Result<(), Error> {
     };
     let mut events = Vec::new();
     let mut progress = Progress::default();
-    while let Some(bytes) = next(&mut body, context.limits.body_idle()).await? {
+    let mut inflater = context.gzip.then(Inflater::default);
+    while let Some(bytes) = next(body, context.limits.body_idle()).await? {
         (context.received)(bytes.len() as u64);
-        let pushed = reader.push(bytes, &mut events);
-        for event in events.drain(..) {
-            let header = reader.header().cloned();
-            pass(context, id, header, event, &mut progress).await?;
+        let Some(inflater) = &mut inflater else {
+            take(context, id, &mut reader, bytes, &mut events, &mut progress).await?;
+            continue;
+        };
+        inflater.push(bytes);
+        while let Some(bytes) = inflater.next().map_err(Error::Inflate)? {
+            take(context, id, &mut reader, bytes, &mut events, &mut progress).await?;
         }
-        pushed?;
+    }
+    if let Some(inflater) = inflater {
+        let rest = inflater.finish().map_err(Error::Inflate)?;
+        take(context, id, &mut reader, rest, &mut events, &mut progress).await?;
     }
     let header = reader.header().cloned();
     let end = reader.finish(&mut events)?;
@@ -149,6 +162,23 @@ async fn next(body: &mut Body, idle: Duration) -> Result<Option<Bytes>, Error> {
             }
         }
     }
+}
+
+/// Reads the next bytes; what they complete is passed on.
+async fn take(
+    context: &Context<'_>,
+    id: u64,
+    reader: &mut Reader,
+    bytes: Bytes,
+    events: &mut Vec<Event>,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    let pushed = reader.push(bytes, events);
+    for event in events.drain(..) {
+        let header = reader.header().cloned();
+        pass(context, id, header, event, progress).await?;
+    }
+    pushed.map_err(Error::Media)
 }
 
 /// How far a body has come.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use headwater_net::listener::Connection;
-use http::header::{ALLOW, CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONNECTION, CONTENT_ENCODING, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use tracing::{info, warn};
@@ -108,7 +108,11 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
     match target {
         Target::Mpd => manifest(&origin, &channel, None, body).await,
         Target::Playlist(path) => manifest(&origin, &channel, Some(path), body).await,
-        Target::Stream { name, path, object } => media(&origin, &channel, &name, &path, object, body).await,
+        Target::Stream { name, path, object } => {
+            let gzip = parts.headers.get(CONTENT_ENCODING).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"gzip"));
+            let stream = Stream { name: &name, path: &path, object, gzip };
+            media(&origin, &channel, stream, body).await
+        },
     }
 }
 
@@ -146,21 +150,31 @@ impl Drop for Open {
     }
 }
 
-async fn media(origin: &Origin, channel: &Arc<Channel>, name: &str, path: &str, object: bool, body: Body) -> Response<Body> {
+/// What a request's path and headers say of its body.
+#[derive(Clone, Copy)]
+struct Stream<'a> {
+    name: &'a str,
+    path: &'a str,
+    object: bool,
+    gzip: bool,
+}
+
+async fn media(origin: &Origin, channel: &Arc<Channel>, stream: Stream<'_>, mut body: Body) -> Response<Body> {
+    let Stream { name, path, object, gzip } = stream;
     let bytes = origin.context.metrics.ingest_bytes.get_or_create_owned(&ChannelLabel { channel: channel.id.to_string() });
     let _open = Open::begin(origin, channel, name, !object).await;
     let received = move |n: u64| {
         bytes.inc_by(n);
     };
-    let context = body::Context { channel, limits: &origin.config.ingest, name, path, object, received: &received };
-    match body::read(&context, body).await {
+    let context = body::Context { channel, limits: &origin.config.ingest, name, path, object, gzip, received: &received };
+    match body::read(&context, &mut body).await {
         Ok(()) => empty(StatusCode::OK),
         Err(error) => {
             let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
             warn!(channel = %channel.id, stream = name, path, status = status.as_u16(), "push broken off: {error}");
             let label = DefectLabel { channel: channel.id.to_string(), defect: reason(status) };
             origin.context.metrics.ingest_refused.get_or_create(&label).inc();
-            close(status, &error.to_string())
+            refuse(body, status, &error.to_string())
         }
     }
 }
