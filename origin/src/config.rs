@@ -221,6 +221,18 @@ mod tests {
     }
 
     #[test]
+    fn the_example_states_the_defaults_and_every_key() {
+        let text = include_str!("../../headwater.example.toml");
+        let example = Config::parse(text).unwrap();
+        assert_eq!(format!("{example:?}"), format!("{:?}", Config::default()));
+        let uncommented: String = text.lines().map(|l| l.strip_prefix("# ").filter(|l| l.contains(" = ") || l.starts_with('[')).unwrap_or(l)).fold(String::new(), |all, l| all + l + "\n");
+        let all: toml::Table = toml::from_str(&uncommented).unwrap();
+        for key in ["listen", "data_dir", "memory_bytes_max", "channels_max", "channels_from_push", "tls", "defaults", "channels", "ingest"] {
+            assert!(all.contains_key(key), "{key} is not in the example");
+        }
+    }
+
+    #[test]
     fn a_value_out_of_range_is_refused_by_key() {
         let error = Config::parse("[channels.news]\nsegment_ms = 1\n").unwrap_err().to_string();
         assert_eq!(error, "expected 200 to 20000 milliseconds in channels.news.segment_ms, got 1");

@@ -22,7 +22,9 @@ pub(super) struct Pacer {
     enabled: bool,
     /// Recent latenesses, largest first, each newer than the ones before it.
     recent: VecDeque<(UtcTime, i64)>,
-    least: Option<(UtcTime, i64)>,
+    least: Option<i64>,
+    /// Since when arrivals are later than the bound.
+    strayed: Option<UtcTime>,
 }
 
 impl Pacer {
@@ -35,6 +37,7 @@ impl Pacer {
             enabled,
             recent: VecDeque::new(),
             least: None,
+            strayed: None,
         }
     }
 
@@ -45,15 +48,20 @@ impl Pacer {
         while self.recent.front().is_some_and(|(at, _)| *at + memory < now) {
             self.recent.pop_front();
         }
-        match self.least {
-            Some((at, least)) if late > least && at + memory * 4 >= now => {
-                let bound = i64::try_from(self.bound.as_nanos()).unwrap_or(i64::MAX);
-                if late - least > bound {
-                    return;
-                }
+        let least = *self.least.get_or_insert(late);
+        let bound = i64::try_from(self.bound.as_nanos()).unwrap_or(i64::MAX);
+        if late.saturating_sub(least) > bound {
+            // An outage's backlog comes late once; a source that stays late has a new pace.
+            let since = *self.strayed.get_or_insert(now);
+            if now.since(since) < memory * 2 {
+                return;
             }
-            _ => self.least = Some((now, late)),
+            self.least = Some(late);
+        } else {
+            // A slow clock drifts later and later: the least follows it, slower than any jitter.
+            self.least = Some(least.min(late) + late.saturating_sub(least).max(0) / 1_024);
         }
+        self.strayed = None;
         while self.recent.back().is_some_and(|(_, l)| *l <= late) {
             self.recent.pop_back();
         }
