@@ -17,6 +17,10 @@ use super::pacer::Pacer;
 use super::{Channel, Command, Context, State, View};
 use crate::metrics::{ChannelLabel, DefectLabel};
 
+/// Tracks of one channel; further ones are counted and left out.
+const TRACKS_MAX: usize = 64;
+/// Generations that are remembered; older ones have left every window of a channel that is any use.
+const GENERATIONS_MAX: usize = 64;
 /// How often silence is looked at.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -50,7 +54,7 @@ pub(super) struct Task {
     pub(super) tracks: BTreeMap<TrackId, TrackTask>,
     pub(super) breaks: Vec<Break>,
     pacer: Option<Pacer>,
-    /// Stream names whose bodies are open or were.
+    /// Stream names whose bodies are open, and how many.
     expected: BTreeMap<String, u32>,
     pub(super) started: Option<UtcTime>,
     last_part: Option<UtcTime>,
@@ -136,6 +140,9 @@ impl Task {
             Command::Closed { name } => {
                 if let Some(open) = self.expected.get_mut(&name) {
                     *open = open.saturating_sub(1);
+                    if *open == 0 {
+                        self.expected.remove(&name);
+                    }
                 }
             }
             Command::Header { name, track, header } => self.header(name, track, *header, now),
@@ -174,7 +181,9 @@ impl Task {
 
     fn header(&mut self, name: String, track: TrackId, header: TrackHeader, now: UtcTime) {
         let input = TrackInput { kind: header.kind, timescale: header.timescale };
+        let full = self.tracks.len() >= TRACKS_MAX;
         match self.tracks.get_mut(&track) {
+            None if full => self.count_defect("too_many_tracks"),
             None => {
                 info!(channel = %self.channel.id, %track, kind = %header.kind, codec = %header.codec, "track");
                 self.assembler.header(&track, input);
@@ -272,6 +281,7 @@ impl Task {
                 Output::Generation { first, generation } => {
                     info!(channel = %self.channel.id, segment = %first, %generation, "discontinuity");
                     self.breaks.push(Break { first, generation });
+                    self.forget_generations();
                     keep = true;
                 }
                 Output::Reset => self.reset(now),
@@ -284,6 +294,19 @@ impl Task {
         }
         if keep && let (Some(ledger), Some(memory)) = (&self.context.ledger, self.assembler.memory()) {
             ledger.keep(&memory);
+        }
+    }
+
+    /// An encoder that restarts for ever must not grow our tables.
+    fn forget_generations(&mut self) {
+        if self.breaks.len() <= GENERATIONS_MAX {
+            return;
+        }
+        self.breaks.drain(..self.breaks.len() - GENERATIONS_MAX);
+        let oldest = self.breaks.first().map_or(Generation(0), |b| b.generation);
+        self.channel.headers.write().retain(|(_, generation), _| *generation >= oldest);
+        for track in self.tracks.values_mut() {
+            track.headers.retain(|generation, _| *generation >= oldest);
         }
     }
 
@@ -421,7 +444,7 @@ impl Task {
             .map(|t| t.name.as_str())
             .collect();
         let tracks = self.tracks.values().all(|t| t.header.kind == Kind::Metadata || t.writer.as_ref().is_some_and(|w| w.window.first_number().is_some()));
-        let names = self.expected.iter().all(|(name, open)| *open == 0 || listed.contains(name.as_str()));
+        let names = self.expected.keys().all(|name| listed.contains(name.as_str()));
         let complete = tracks && names && waited >= self.channel.config.part().to_std();
         if complete || waited >= targets.segment.to_std() + Duration::from_secs(1) {
             self.settled = true;
