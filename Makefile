@@ -4,12 +4,13 @@
 CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help demo test check web players setup-demo setup-test unit e2e
+.PHONY: help demo test check web players setup-demo setup-test unit e2e load
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     build, start a live channel from the sample ladder, and say where to watch it"
 	@echo "make test     set-up, check, every test"
+	@echo "make load     what load costs a real origin process, as a table"
 	@echo "make check    format, lints, licences"
 	@echo "make web      build the watch page into web/dist"
 	@echo "make players  install the players that the end-to-end tests drive"
@@ -59,3 +60,8 @@ web/dist/index.html: web/node_modules/.package-lock.json web/build.mjs $(wildcar
 	@touch $@
 
 players: tests/players/node_modules/.package-lock.json
+
+# What ships is what is measured: the dist profile.
+load:
+	$(CARGO) build $(LOCKED) --profile dist --package headwater --package headwater-tests --bins
+	@ulimit -n 65536 2>/dev/null || ulimit -n $$(ulimit -Hn); $${CARGO_TARGET_DIR:-target}/dist/headwater-load $${CARGO_TARGET_DIR:-target}/dist/headwater $(LOAD)

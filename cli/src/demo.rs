@@ -36,7 +36,8 @@ pub(crate) struct Options {
 /// # Errors
 /// If the address cannot be had or the ladder does not arrive.
 pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
-    let mut config = Config { listen: options.listen, data_dir: options.data_dir, channels_from_push: true, ..Config::default() };
+    let mut config =
+        Config { listen: options.listen, data_dir: options.data_dir, channels_from_push: true, ..Config::default() };
     let channel = headwater_origin::config::Channel { segment_ms: 1_000, ..config.defaults.clone() };
     config.channels.insert(CHANNEL.to_owned(), channel);
     let running = serve::start(config, &shutdown).await?;

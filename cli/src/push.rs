@@ -142,14 +142,14 @@ impl Plan {
         if now > track.start(next) + CATCH_UP_MAX {
             return track.first_sync_from(now);
         }
-        let first = track.first_sync_from(self.start);
+        let first = track.opening(self.start);
         track.last_sync_until(track.start(next) - REWIND).max(first)
     }
 }
 
 /// Pushes one track, over as many connections as it takes.
 async fn push(plan: &Plan, track: &Track, stop: &CancellationToken) -> Result<(), Error> {
-    let mut next = track.first_sync_from(plan.start);
+    let mut next = track.opening(plan.start);
     let mut back_off = BACK_OFF_MIN;
     loop {
         let began = Instant::now();

@@ -46,7 +46,8 @@ impl Options {
         let mut config = match &self.config {
             None => Config::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("expected a configuration in {}", path.display()))?;
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("expected a configuration in {}", path.display()))?;
                 Config::parse(&text).with_context(|| format!("in {}", path.display()))?
             }
         };
@@ -78,7 +79,8 @@ pub(crate) async fn start(config: Config, shutdown: &Shutdown) -> anyhow::Result
         None => None,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let socket = TcpListener::bind(config.listen).await.with_context(|| format!("expected to listen on {}", config.listen))?;
+    let socket =
+        TcpListener::bind(config.listen).await.with_context(|| format!("expected to listen on {}", config.listen))?;
     let address = socket.local_addr()?;
     let origin = Origin::start(config, Clock::System, shutdown.clone())?;
     let router = origin.router().merge(watch::router());
@@ -103,7 +105,9 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<
     let running = start(config, &shutdown).await?;
     info!(address = %running.address, scheme = running.scheme, channels = running.origin.channels().len(), "serving");
     if keyless {
-        warn!("any push may begin a channel and no stream key is set: give defaults.keys unless the network is trusted");
+        warn!(
+            "any push may begin a channel and no stream key is set: give defaults.keys unless the network is trusted"
+        );
     }
     shutdown.started().await;
     info!("stopping");

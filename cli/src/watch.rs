@@ -26,7 +26,10 @@ pub(crate) fn router() -> Router {
         .route("/", get(|| async { to_page() }))
         .route("/watch", get(|| async { to_page() }))
         .route("/watch/", get(|headers: HeaderMap| async move { file("index.html", &headers) }))
-        .route("/watch/{*path}", get(|Path(path): Path<String>, headers: HeaderMap| async move { file(&path, &headers) }))
+        .route(
+            "/watch/{*path}",
+            get(|Path(path): Path<String>, headers: HeaderMap| async move { file(&path, &headers) }),
+        )
 }
 
 fn to_page() -> Response<Body> {
@@ -38,7 +41,8 @@ fn to_page() -> Response<Body> {
 
 fn file(path: &str, headers: &HeaderMap) -> Response<Body> {
     let Some(found) = Page::get(path) else {
-        let (status, text) = if path == "index.html" { (StatusCode::OK, UNBUILT) } else { (StatusCode::NOT_FOUND, "no such file\n") };
+        let (status, text) =
+            if path == "index.html" { (StatusCode::OK, UNBUILT) } else { (StatusCode::NOT_FOUND, "no such file\n") };
         let mut response = Response::new(Body::from(text));
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

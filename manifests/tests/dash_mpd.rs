@@ -103,7 +103,9 @@ fn the_low_latency_mpd_numbers_segments_since_1970() {
 </ServiceDescription>
 <Period id=\"p0\" start=\"PT0S\">
 <AdaptationSet id=\"733116\" contentType=\"video\" segmentAlignment=\"true\" mimeType=\"video/mp4\" startWithSAP=\"1\">
-<ProducerReferenceTime id=\"1\" inband=\"true\" presentationTime=\"0\" type=\"encoder\" wallClockTime=\"1970-01-01T00:00:00Z\"/>
+<ProducerReferenceTime id=\"1\" inband=\"true\" presentationTime=\"0\" type=\"encoder\" wallClockTime=\"1970-01-01T00:00:00Z\">
+<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"/time\"/>
+</ProducerReferenceTime>
 <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>
 <Representation id=\"v0\" bandwidth=\"820000\" width=\"640\" height=\"360\" frameRate=\"25\" codecs=\"avc1.64001f\">
 <Resync type=\"0\" dT=\"500\"/>
@@ -112,7 +114,9 @@ fn the_low_latency_mpd_numbers_segments_since_1970() {
 </AdaptationSet>
 <AdaptationSet id=\"604878\" contentType=\"audio\" lang=\"en\" segmentAlignment=\"true\" mimeType=\"audio/mp4\" startWithSAP=\"1\">
 <AudioChannelConfiguration schemeIdUri=\"urn:mpeg:mpegB:cicp:ChannelConfiguration\" value=\"2\"/>
-<ProducerReferenceTime id=\"1\" inband=\"true\" presentationTime=\"0\" type=\"encoder\" wallClockTime=\"1970-01-01T00:00:00Z\"/>
+<ProducerReferenceTime id=\"1\" inband=\"true\" presentationTime=\"0\" type=\"encoder\" wallClockTime=\"1970-01-01T00:00:00Z\">
+<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"/time\"/>
+</ProducerReferenceTime>
 <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>
 <Representation id=\"en\" bandwidth=\"130000\" audioSamplingRate=\"48000\" codecs=\"mp4a.40.2\">
 <Resync type=\"1\" dT=\"500\"/>

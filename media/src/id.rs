@@ -31,7 +31,9 @@ pub fn check_name(name: &str) -> Result<(), Error> {
     if name.is_empty() || name.len() > NAME_LENGTH_MAX {
         return Err(Error::Length { max: NAME_LENGTH_MAX, length: name.len() });
     }
-    let bad = name.char_indices().find(|&(at, c)| !(c.is_ascii_alphanumeric() || c == '-' || c == '_' || (c == '.' && at > 0)));
+    let bad = name
+        .char_indices()
+        .find(|&(at, c)| !(c.is_ascii_alphanumeric() || c == '-' || c == '_' || (c == '.' && at > 0)));
     match bad {
         Some((_, found)) => Err(Error::Character { found }),
         None => Ok(()),

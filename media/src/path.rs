@@ -169,7 +169,8 @@ impl fmt::Display for Object<'_> {
 
 /// Digits only, no sign, no leading zero: each object has exactly one name.
 fn number(text: &str) -> Option<u64> {
-    let canonical = text == "0" || (!text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let canonical =
+        text == "0" || (!text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     if canonical { text.parse().ok() } else { None }
 }
 
@@ -238,8 +239,18 @@ mod tests {
 
     #[test]
     fn paths_outside_the_grammar_are_nobody() {
-        for bad in ["/live/", "/live/x", "/live/../x", "/live/a/../b.m4s", "/live/a/v0/01.m4s", "/live/a/v0/-1.m4s",
-                    "/live/a/v0/1.2.3.m4s", "/live/a/v0/init-.mp4", "/live/a/v0/99999999999999999999.m4s", "/live/a/v0/1.m4s/"] {
+        for bad in [
+            "/live/",
+            "/live/x",
+            "/live/../x",
+            "/live/a/../b.m4s",
+            "/live/a/v0/01.m4s",
+            "/live/a/v0/-1.m4s",
+            "/live/a/v0/1.2.3.m4s",
+            "/live/a/v0/init-.mp4",
+            "/live/a/v0/99999999999999999999.m4s",
+            "/live/a/v0/1.m4s/",
+        ] {
             assert_eq!(LivePath::parse(bad), None, "{bad}");
         }
     }

@@ -32,7 +32,7 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    /// Takes the next compressed bytes; call [`Self::next`] until it returns `None`.
+    /// Takes the next compressed bytes; call [`Self::unfold`] until it returns `None`.
     pub fn push(&mut self, bytes: Bytes) {
         debug_assert!(self.pending.is_empty(), "the last bytes are unfolded first");
         self.pending = bytes;
@@ -42,7 +42,7 @@ impl Inflater {
     ///
     /// # Errors
     /// What the decoder says of bytes that are not gzip.
-    pub fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+    pub fn unfold(&mut self) -> std::io::Result<Option<Bytes>> {
         while !self.pending.is_empty() {
             let step = self.pending.split_to(self.pending.len().min(STEP_BYTES));
             self.decoder.write_all(&step)?;
@@ -99,7 +99,7 @@ mod tests {
             let (mut inflater, mut back) = (Inflater::default(), Vec::new());
             for piece in packed.chunks(cut) {
                 inflater.push(Bytes::copy_from_slice(piece));
-                while let Some(bytes) = inflater.next().unwrap() {
+                while let Some(bytes) = inflater.unfold().unwrap() {
                     back.extend_from_slice(&bytes);
                 }
             }
@@ -108,7 +108,7 @@ mod tests {
         }
         let mut junk = Inflater::default();
         junk.push(Bytes::from_static(b"not gzip at all"));
-        assert!(junk.next().is_err());
+        assert!(junk.unfold().is_err());
     }
 
     #[test]

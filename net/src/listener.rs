@@ -65,7 +65,13 @@ impl Connection {
 }
 
 /// Serves `router` on `listener` until shutdown, then lets open requests finish.
-pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, limits: Limits, shutdown: Shutdown) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    limits: Limits,
+    shutdown: Shutdown,
+) {
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let accepted = tokio::select! {
@@ -111,7 +117,13 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Rout
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn connect<S>(stream: S, connection: Connection, router: Router, limits: &Limits, drain: &Shutdown) -> Result<(), BoxError>
+async fn connect<S>(
+    stream: S,
+    connection: Connection,
+    router: Router,
+    limits: &Limits,
+    drain: &Shutdown,
+) -> Result<(), BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -182,7 +194,11 @@ impl AsyncWrite for QuickAck {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

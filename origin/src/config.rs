@@ -178,11 +178,25 @@ impl Config {
 impl Channel {
     fn check(&self, name: &str) -> Result<(), Error> {
         let range = |key: &str, value: u32, ok: bool, expected: &'static str| {
-            if ok { Ok(()) } else { Err(Error::Value { key: format!("{name}.{key}"), expected, found: value.to_string() }) }
+            if ok {
+                Ok(())
+            } else {
+                Err(Error::Value { key: format!("{name}.{key}"), expected, found: value.to_string() })
+            }
         };
         range("segment_ms", self.segment_ms, (200..=20_000).contains(&self.segment_ms), "200 to 20000 milliseconds")?;
-        range("part_ms", self.part_ms, (20..=self.segment_ms).contains(&self.part_ms), "20 milliseconds to segment_ms")?;
-        range("window_seconds", self.window_seconds, (1..=86_400 * 7).contains(&self.window_seconds), "1 second to 7 days")?;
+        range(
+            "part_ms",
+            self.part_ms,
+            (20..=self.segment_ms).contains(&self.part_ms),
+            "20 milliseconds to segment_ms",
+        )?;
+        range(
+            "window_seconds",
+            self.window_seconds,
+            (1..=86_400 * 7).contains(&self.window_seconds),
+            "1 second to 7 days",
+        )?;
         Ok(())
     }
 
@@ -198,7 +212,8 @@ impl Channel {
 
     /// How much a playlist lists: half of what is kept, at least six segments of `segment`.
     pub fn listed(&self, segment: MediaDuration) -> MediaDuration {
-        let half = MediaDuration::from_millis(i64::from(self.window_seconds) * 500) - segment.rescale(headwater_media::Timescale::MILLIS);
+        let half = MediaDuration::from_millis(i64::from(self.window_seconds) * 500)
+            - segment.rescale(headwater_media::Timescale::MILLIS);
         half.max(segment.times(6))
     }
 }
@@ -225,9 +240,22 @@ mod tests {
         let text = include_str!("../../headwater.example.toml");
         let example = Config::parse(text).unwrap();
         assert_eq!(format!("{example:?}"), format!("{:?}", Config::default()));
-        let uncommented: String = text.lines().map(|l| l.strip_prefix("# ").filter(|l| l.contains(" = ") || l.starts_with('[')).unwrap_or(l)).fold(String::new(), |all, l| all + l + "\n");
+        let uncommented: String = text
+            .lines()
+            .map(|l| l.strip_prefix("# ").filter(|l| l.contains(" = ") || l.starts_with('[')).unwrap_or(l))
+            .fold(String::new(), |all, l| all + l + "\n");
         let all: toml::Table = toml::from_str(&uncommented).unwrap();
-        for key in ["listen", "data_dir", "memory_bytes_max", "channels_max", "channels_from_push", "tls", "defaults", "channels", "ingest"] {
+        for key in [
+            "listen",
+            "data_dir",
+            "memory_bytes_max",
+            "channels_max",
+            "channels_from_push",
+            "tls",
+            "defaults",
+            "channels",
+            "ingest",
+        ] {
             assert!(all.contains_key(key), "{key} is not in the example");
         }
     }

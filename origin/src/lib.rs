@@ -69,7 +69,8 @@ impl Origin {
         let memory = Arc::new(memory::Budget::new(config.memory_bytes_max));
         let context = Context { clock, metrics: Arc::new(Metrics::new()), memory, ledger: None, shutdown };
         let origin = Arc::new(Self { config, context, channels: DashMap::new() });
-        let configured: Vec<(String, config::Channel)> = origin.config.channels.iter().map(|(n, c)| (n.clone(), c.clone())).collect();
+        let configured: Vec<(String, config::Channel)> =
+            origin.config.channels.iter().map(|(n, c)| (n.clone(), c.clone())).collect();
         for (name, settings) in configured {
             if let Ok(id) = ChannelId::new(&name) {
                 origin.open(id, settings);

@@ -105,7 +105,9 @@ impl Metrics {
     /// Registers every metric.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("headwater");
-        let publish_delay = Family::<ChannelLabel, Histogram>::new_with_constructor(|| Histogram::new(exponential_buckets(0.0005, 2.0, 15)));
+        let publish_delay = Family::<ChannelLabel, Histogram>::new_with_constructor(|| {
+            Histogram::new(exponential_buckets(0.0005, 2.0, 15))
+        });
         let this = Self {
             ingest_bytes: Family::default(),
             ingest_refused: Family::default(),
@@ -124,17 +126,31 @@ impl Metrics {
         };
         registry.register_with_unit("ingest", "Bytes received from encoders", Unit::Bytes, this.ingest_bytes.clone());
         registry.register("ingest_refused", "Ingest requests refused, by reason", this.ingest_refused.clone());
-        registry.register("ingest_open_bodies", "Request bodies of encoders that are open now", this.ingest_open.clone());
+        registry.register(
+            "ingest_open_bodies",
+            "Request bodies of encoders that are open now",
+            this.ingest_open.clone(),
+        );
         registry.register("input_defects", "Defects of the input that were survived, by kind", this.defects.clone());
         registry.register("parts", "Parts published", this.parts.clone());
         registry.register("segments", "Segments completed", this.segments.clone());
         registry.register("gaps", "Segments declared lost", this.gaps.clone());
-        registry.register_with_unit("part_publish_delay", "From the end of a part's media, on its own clock, to its publication", Unit::Seconds, this.publish_delay.clone());
+        registry.register_with_unit(
+            "part_publish_delay",
+            "From the end of a part's media, on its own clock, to its publication",
+            Unit::Seconds,
+            this.publish_delay.clone(),
+        );
         registry.register_with_unit("stored", "Media bytes held in memory", Unit::Bytes, this.stored_bytes.clone());
         registry.register("waiters", "Requests parked for what comes next", this.waiters.clone());
         registry.register("playlists_rendered", "Playlists rendered; one serves every waiter", this.renders.clone());
         registry.register("responses", "Responses to viewers by kind and status", this.served.clone());
-        registry.register_with_unit("source_drift", "Arrival of a track's newest sample against its own time; grows when the encoder's clock is slow", Unit::Seconds, this.drift_seconds.clone());
+        registry.register_with_unit(
+            "source_drift",
+            "Arrival of a track's newest sample against its own time; grows when the encoder's clock is slow",
+            Unit::Seconds,
+            this.drift_seconds.clone(),
+        );
         *this.registry.lock() = registry;
         this
     }

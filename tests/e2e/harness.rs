@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -34,7 +34,8 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let mut child =
+            command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let log = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
         if let Some(stderr) = child.stderr.take() {
             let log = std::sync::Arc::clone(&log);
@@ -106,9 +107,21 @@ impl Headwater {
             let _ = reader.read_to_string(&mut String::new());
         });
         let line = line.recv_timeout(SOON).unwrap_or_else(|_| panic!("no address line: {}", process.log()));
-        let addresses: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}: {}", process.log()));
+        let addresses: Value =
+            serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}: {}", process.log()));
         let base = addresses["origin"].as_str().expect("origin").to_owned();
         Self { process, base, addresses }
+    }
+
+    /// A demo that tests share while any of them holds it: it ends with its last holder, as a static never would.
+    pub(crate) fn shared_demo() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Headwater>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let demo = Arc::new(Self::demo());
+            *shared = Arc::downgrade(&demo);
+            demo
+        })
     }
 
     /// `headwater serve` on a free port with a configuration in TOML (without `listen`), serving when this returns.
@@ -123,7 +136,11 @@ impl Headwater {
         let path = file.path.join("headwater.toml");
         std::fs::write(&path, toml).expect("a scratch file");
         let mut command = Command::new(program());
-        command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--config"]).arg(&path).args(arguments).stdout(Stdio::null());
+        command
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--config"])
+            .arg(&path)
+            .args(arguments)
+            .stdout(Stdio::null());
         let process = Process::spawn(&mut command);
         let base = format!("http://127.0.0.1:{port}");
         let up = until(SOON, || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
@@ -147,13 +164,22 @@ impl Headwater {
     /// Waits until `ready` accepts the channel's state; panics with state and log at the deadline.
     pub(crate) fn wait_channel(&self, id: &str, ready: impl Fn(&Value) -> bool) -> Value {
         let found = until(SOON, || Some(self.channel(id)).filter(&ready));
-        found.unwrap_or_else(|| panic!("channel {id} did not get there: {:#}\n{}", self.channel(id), self.process.log()))
+        found
+            .unwrap_or_else(|| panic!("channel {id} did not get there: {:#}\n{}", self.channel(id), self.process.log()))
     }
 }
 
 /// A port that was free a moment ago.
 pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+/// `headwater push` of the sample ladder's tracks to a channel of `origin`.
+pub(crate) fn push(origin: &Headwater, channel: &str, tracks: &str) -> Process {
+    let to = origin.url(&format!("/ingest/{channel}"));
+    let mut command = Command::new(program());
+    command.args(["push", "--to", &to, "--tracks", tracks]).stdout(Stdio::null());
+    Process::spawn(&mut command)
 }
 
 /// An HTTP answer, read whole.
@@ -185,7 +211,12 @@ pub(crate) fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &
 }
 
 /// As [`request`], for servers that may be away.
-pub(crate) fn try_request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response, ureq::Error> {
+pub(crate) fn try_request(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Response, ureq::Error> {
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(SOON)).build().into();
     let mut builder = ureq::http::Request::builder().method(method).uri(url);
@@ -238,20 +269,25 @@ impl Drop for Scratch {
 
 /// Runs a tool to its end and returns its standard output; panics with its standard error when it fails or hangs.
 pub(crate) fn run(tool: &str, arguments: &[&str], within: Duration) -> String {
+    String::from_utf8_lossy(&run_bytes(tool, arguments, within).0).into_owned()
+}
+
+/// As [`run`], with the bytes of the standard output, and the standard error.
+pub(crate) fn run_bytes(tool: &str, arguments: &[&str], within: Duration) -> (Vec<u8>, String) {
     let mut command = Command::new(tool);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut process = Process::spawn(&mut command);
     let mut stdout = process.child.stdout.take().expect("piped");
     let (sender, output) = mpsc::channel();
     std::thread::spawn(move || {
-        let mut text = Vec::new();
-        let _ = stdout.read_to_end(&mut text);
-        let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
+        let mut bytes = Vec::new();
+        let _ = stdout.read_to_end(&mut bytes);
+        let _ = sender.send(bytes);
     });
     let code = process.wait(within);
-    let text = output.recv_timeout(Duration::from_secs(5)).unwrap_or_default();
-    assert_eq!(code, Some(0), "{tool} {arguments:?}\n{text}\n{}", process.log());
-    text
+    let bytes = output.recv_timeout(Duration::from_secs(5)).unwrap_or_default();
+    assert_eq!(code, Some(0), "{tool} {arguments:?}\n{}\n{}", String::from_utf8_lossy(&bytes), process.log());
+    (bytes, process.log())
 }
 
 /// A file of this project.

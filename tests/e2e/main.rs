@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The product as its users meet it: real processes, encoders, players; nothing in between is replaced.
 
+mod audit;
+mod boxes;
 mod dash;
 mod harness;
 mod hls;
+mod mpd;
 mod players;
+mod playlist;
 mod pushes;
 mod state;
 mod twins;
+mod wire;
+mod xml;

@@ -144,13 +144,14 @@ impl Playlist {
         let from = from.map_err(|e| e.to_string())?;
         let kept = base.segments.get(from..from + self.skipped).ok_or("the base lacks what is skipped")?;
         let mut whole = self.clone();
-        whole.segments.splice(0..0, kept.iter().cloned());
+        // What may be skipped is older than what may have parts.
+        whole.segments.splice(0..0, kept.iter().map(|s| Segment { parts: Vec::new(), ..s.clone() }));
         whole.skipped = 0;
         Ok(whole)
     }
 
-    /// The playlist without what a delta repeats: header and parts of old segments; two of them compare by content.
-    pub(crate) fn bare(mut self) -> Self {
+    /// The playlist with the header of every segment at every segment: a delta repeats it where the full one does not.
+    pub(crate) fn spelt_out(mut self) -> Self {
         let mut map = None;
         for segment in &mut self.segments {
             let own = segment.map.take().or_else(|| map.clone());
@@ -222,8 +223,8 @@ impl Playlist {
         for (part, last) in all {
             // Printed in hundred-thousandths: half of one either way.
             rule(part.duration <= target + 10_000, format!("{} longer than the part target", part.uri));
-            let long = part.duration * 100 >= target * 85 || last || part.independent && part.duration * 100 >= target * 85;
-            rule(long || part.gap, format!("{}: {} ns is under 85 % of the part target", part.uri, part.duration));
+            let long = part.duration * 100 >= target * 85;
+            rule(long || last || part.independent || part.gap, format!("{}: {} ns is under 85 % of the part target", part.uri, part.duration));
         }
         rule(self.open.parts.is_empty() || self.open.date.is_some(), "the open segment has no date".into());
         let hints = self.hints.iter().filter(|h| h.get("TYPE").is_some_and(|t| t == "PART")).count();

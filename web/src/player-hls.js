@@ -3,6 +3,9 @@
 
 import Hls from "hls.js";
 
+// hls.js speeds up only while more than a second is buffered: below this it would change its rate for ever.
+const TARGET_SECONDS_MIN = 1;
+
 export const name = "hls.js";
 export const supported = () => Hls.isSupported();
 
@@ -25,6 +28,9 @@ export function open(video, url, { onFailure, onLevels }) {
     onFailure(kind, text);
   };
 
+  hls.once(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
+    if (details.partHoldBack > 0 && details.partHoldBack < TARGET_SECONDS_MIN) hls.targetLatency = TARGET_SECONDS_MIN;
+  });
   hls.on(Hls.Events.MANIFEST_PARSED, () => onLevels());
   hls.on(Hls.Events.LEVELS_UPDATED, () => onLevels());
   hls.on(Hls.Events.ERROR, (_, error) => {

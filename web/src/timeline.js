@@ -47,7 +47,7 @@ function foresee(track, account, accountAge) {
   const last = segments.at(-1);
   if (!last) return { id: track.id, segments, foreseen: [], edge: 0, peak: 1 };
   const reportedEdge = last.start + last.duration * 1000;
-  const peak = Math.max(...segments.map(bitrate));
+  const peak = Math.max(...segments.map((_, index) => bitrate(measured(segments, index))));
   const row = { id: track.id, segments, foreseen: [], edge: reportedEdge, peak };
   if (account.state !== "live" || track.lastPartAgeMs === null) return row;
 
@@ -64,6 +64,9 @@ function foresee(track, account, accountAge) {
   return row;
 }
 
+/** A segment in progress opens with its key frame: the one before tells better how busy it will be. */
+const measured = (segments, index) => (segments[index].open ? (segments[index - 1] ?? segments[index]) : segments[index]);
+
 const bitrate = (segment) => (segment.duration > 0 ? (segment.bytes * 8) / segment.duration : 0);
 
 function strip(context, { row, box, x, viewer, colour }) {
@@ -71,7 +74,7 @@ function strip(context, { row, box, x, viewer, colour }) {
   // A block is as tall as its bitrate against the track's busiest segment, but never a mere line.
   const tall = (rate) => (row.peak > 0 && rate > 0 ? Math.round(full * (0.45 + 0.55 * (rate / row.peak))) : full);
   let previous = null;
-  for (const segment of row.segments) {
+  for (const [index, segment] of row.segments.entries()) {
     const end = segment.start + segment.duration * 1000;
     if (previous?.number != null && segment.number > previous.number + 1) {
       hole(context, x(previous.start + previous.duration * 1000) + 1, x(segment.start), box, colour.gap);
@@ -81,7 +84,7 @@ function strip(context, { row, box, x, viewer, colour }) {
     if (segment.gap) {
       hole(context, x(segment.start) + 1, x(end), box, colour.gap);
     } else {
-      const blockHeight = tall(bitrate(segment));
+      const blockHeight = tall(bitrate(measured(row.segments, index)));
       const parts = Math.max(1, segment.parts || 1);
       const step = (end - segment.start) / parts;
       for (let part = 0; part < parts; part += 1) {
@@ -92,7 +95,7 @@ function strip(context, { row, box, x, viewer, colour }) {
     if (segment.discontinuity) mark(context, x(segment.start), box, colour.mark);
   }
   context.globalAlpha = 0.55;
-  const height = previous ? tall(bitrate(previous)) : full;
+  const height = previous ? tall(bitrate(measured(row.segments, row.segments.length - 1))) : full;
   for (const part of row.foreseen) block(context, { ...part, x, bottom: box.bottom, height, viewer, colour });
   context.globalAlpha = 1;
 }

@@ -144,6 +144,12 @@ impl Track {
         stem(&self.file_name)
     }
 
+    /// The chunk to begin a stream of `start` with: of pictures the first sync frame from there on, of sound and text the
+    /// chunk that is under way, so that the first segment has them whole.
+    pub(crate) fn opening(&self, start: MediaTime) -> ChunkNumber {
+        if self.video { self.first_sync_from(start) } else { self.last_sync_until(start) }
+    }
+
     fn duration(&self) -> MediaDuration {
         MediaDuration::new(self.loop_ticks, self.timescale)
     }

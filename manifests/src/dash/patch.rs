@@ -36,6 +36,15 @@ pub fn between(from: &Document, to: &Document) -> Option<Bytes> {
     Some(writer.into_inner().into())
 }
 
+/// A patch that fits no earlier MPD: whoever gets it drops it and loads the whole MPD (ISO/IEC 23009-1, 5.15.3).
+pub fn misfit(to: &Document) -> Bytes {
+    let mut writer = Writer::new(Vec::with_capacity(256));
+    // Writing into a Vec does not fail.
+    let _ = writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)));
+    let _ = writer.write_event(Event::Empty(root(to.model(), to.model())));
+    writer.into_inner().into()
+}
+
 /// All of an MPD that a patch cannot change.
 fn outline(mpd: &MPD) -> MPD {
     let mut mpd = mpd.clone();
@@ -122,14 +131,9 @@ fn steps(old: &[S], new: &[S]) -> Option<Vec<Step>> {
 }
 
 fn write_head(writer: &mut Writer<Vec<u8>>, from: &MPD, to: &MPD) -> std::io::Result<()> {
-    let (original, publish) = (date_time(from), date_time(to));
+    let publish = date_time(to);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-    writer.write_event(Event::Start(BytesStart::new("Patch").with_attributes([
-        ("xmlns", NAMESPACE),
-        ("mpdId", to.id.as_deref().unwrap_or_default()),
-        ("originalPublishTime", original.as_str()),
-        ("publishTime", publish.as_str()),
-    ])))?;
+    writer.write_event(Event::Start(root(from, to)))?;
     write_operation(writer, "replace", "/MPD/@publishTime", |writer| {
         writer.write_event(Event::Text(BytesText::new(&publish)))
     })?;
@@ -143,6 +147,15 @@ fn write_head(writer: &mut Writer<Vec<u8>>, from: &MPD, to: &MPD) -> std::io::Re
         })?;
     }
     Ok(())
+}
+
+fn root(from: &MPD, to: &MPD) -> BytesStart<'static> {
+    BytesStart::new("Patch").with_attributes([
+        ("xmlns", NAMESPACE),
+        ("mpdId", to.id.as_deref().unwrap_or_default()),
+        ("originalPublishTime", date_time(from).as_str()),
+        ("publishTime", date_time(to).as_str()),
+    ])
 }
 
 /// As the MPD prints it: dash.js and shaka compare the instants.

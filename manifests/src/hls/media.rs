@@ -123,8 +123,10 @@ fn render_view(input: &Input, skip: Skip, view: View) -> Bytes {
         Skip::V1 | Skip::V2 => segments_before_end(window, open.map(|o| &**o), input.targets.skip_boundary()),
     };
     let parts_from = match view {
-        View::LowLatency => segments_before_end(window, open.map(|o| &**o), input.targets.target().times(3)),
-        View::Plain | View::IFrames => usize::MAX,
+        View::LowLatency if input.part_target.is_some() => {
+            segments_before_end(window, open.map(|o| &**o), input.targets.target().times(3))
+        }
+        _ => usize::MAX,
     };
 
     let mut header = None;

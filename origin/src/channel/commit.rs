@@ -9,7 +9,8 @@ use headwater_manifests::Targets;
 use headwater_manifests::bitrate::quantise;
 use headwater_manifests::hls::media::{Hint, Report};
 use headwater_media::{
-    ByteRange, Generation, MediaDuration, MediaTime, OpenSegment, Part, PartIndex, Segment, SegmentNumber, Track, TrackId, UtcTime, Window,
+    ByteRange, Generation, Grid, MediaDuration, MediaTime, OpenSegment, Part, PartIndex, Segment, SegmentNumber, Track,
+    TrackId, UtcTime, Window,
 };
 use headwater_packager::cmaf::{ChunkOptions, TrackHeader, header, write_chunk};
 use headwater_packager::timeline::{PartCut, TrackPlan};
@@ -33,6 +34,7 @@ pub(super) struct TrackWriter {
     track: Track,
     plan: TrackPlan,
     targets: Targets,
+    grid: Grid,
     /// Largest span this playlist has listed, by which removed segments stay reachable.
     listed: MediaDuration,
     key_frame: Option<ByteRange>,
@@ -46,7 +48,15 @@ pub(super) struct TrackWriter {
 }
 
 impl TrackWriter {
-    pub(super) fn new(channel: &Channel, id: &TrackId, header: &TrackHeader, plan: TrackPlan, targets: Targets, metrics: &Metrics) -> Self {
+    pub(super) fn new(
+        channel: &Channel,
+        id: &TrackId,
+        header: &TrackHeader,
+        plan: TrackPlan,
+        targets: Targets,
+        grid: Grid,
+        metrics: &Metrics,
+    ) -> Self {
         // A part longer than promised would break PART-HOLD-BACK: such a track is listed in whole segments.
         let part_target = plan.part_target.filter(|p| *p <= channel.config.part());
         let edge = LiveEdge::new(id.clone(), targets, metrics.renders.clone());
@@ -58,6 +68,7 @@ impl TrackWriter {
             track: describe(id, header, plan, part_target),
             plan,
             targets,
+            grid,
             listed: targets.window,
             key_frame: None,
             generation: None,
@@ -115,7 +126,8 @@ impl TrackWriter {
         let layout = write_chunk(&mut out, &cut.samples, options);
         let offset_bytes = open.length_bytes();
         if first {
-            self.key_frame = cut.independent.then_some(ByteRange { offset_bytes: 0, length_bytes: layout.first_sample_end_bytes });
+            self.key_frame =
+                cut.independent.then_some(ByteRange { offset_bytes: 0, length_bytes: layout.first_sample_end_bytes });
         }
         open.parts.push(Part {
             index: PartIndex(u32::try_from(open.parts.len()).unwrap_or(u32::MAX)),
@@ -153,7 +165,9 @@ impl TrackWriter {
 
     /// True if a segment of `generation` follows one of another.
     fn changes(&self, generation: Generation) -> bool {
-        self.window.last().map_or(self.generation.is_some_and(|g| g != generation), |last| last.generation != generation)
+        self.window
+            .last()
+            .map_or(self.generation.is_some_and(|g| g != generation), |last| last.generation != generation)
     }
 
     /// The first segment of a generation brings its header.
@@ -187,12 +201,20 @@ impl TrackWriter {
     }
 
     fn append_gap(&mut self, context: &Context, breaks: &[Break], number: SegmentNumber) {
-        let (Some(last), Some(grid)) = (self.window.last().cloned(), context_grid(&self.targets, self.window.last())) else { return };
-        let generation = breaks.iter().rev().find(|b| b.first <= number).map_or(last.generation, |b| b.generation.max(last.generation));
+        let Some(last) = self.window.last().cloned() else { return };
+        // Where its first sample would stand: on the grid, however early the one before it broke off.
+        let scale = last.start.timescale();
+        let start = self.grid.start(number, scale).max(last.end());
+        let until = self.grid.start(number.next(), scale).max(start);
+        let generation = breaks
+            .iter()
+            .rev()
+            .find(|b| b.first <= number)
+            .map_or(last.generation, |b| b.generation.max(last.generation));
         let gap = Segment {
             number,
-            start: last.end(),
-            duration: grid,
+            start,
+            duration: until.since(start),
             generation,
             discontinuity_sequence: u64::from(generation.0),
             discontinuity: generation != last.generation,
@@ -301,7 +323,8 @@ impl TrackWriter {
     }
 
     fn rate(&mut self) {
-        let bits = |bytes: u64, nanos: i64| bytes.saturating_mul(8_000_000_000) / u64::try_from(nanos).unwrap_or(1).max(1);
+        let bits =
+            |bytes: u64, nanos: i64| bytes.saturating_mul(8_000_000_000) / u64::try_from(nanos).unwrap_or(1).max(1);
         self.track.peak_bitrate = self.sizes.iter().map(|(bytes, nanos)| bits(*bytes, *nanos)).max().unwrap_or(0);
         let (bytes, nanos) = self.sizes.iter().fold((0, 0), |(b, n), (bytes, nanos)| (b + bytes, n + nanos));
         self.track.average_bitrate = bits(bytes, nanos);
@@ -327,7 +350,8 @@ impl TrackWriter {
         self.shown.as_ref().is_none_or(|shown| {
             let differs = |a: u64, b: u64| quantise(a) != quantise(b);
             self.track.peak_bitrate != 0
-                && (differs(shown.peak_bitrate, self.track.peak_bitrate) || differs(shown.average_bitrate, self.track.average_bitrate))
+                && (differs(shown.peak_bitrate, self.track.peak_bitrate)
+                    || differs(shown.average_bitrate, self.track.average_bitrate))
         })
     }
 
@@ -359,7 +383,8 @@ impl TrackWriter {
             Some(open) => open.number.next(),
             None => self.window.next_number().unwrap_or_default(),
         };
-        let pending_header = pending.filter(|b| b.first == next && Some(b.generation) != self.generation).map(|b| b.generation);
+        let pending_header =
+            pending.filter(|b| b.first == next && Some(b.generation) != self.generation).map(|b| b.generation);
         self.edge.publish(Publication {
             window: self.window.clone(),
             reports,
@@ -387,11 +412,6 @@ impl TrackWriter {
         self.ended = true;
         self.publish(Vec::new(), None, now);
     }
-}
-
-/// A gap is as long as the grid, in the timescale of its neighbour.
-fn context_grid(targets: &Targets, last: Option<&Arc<Segment>>) -> Option<MediaDuration> {
-    last.map(|last| targets.segment.rescale(last.start.timescale()))
 }
 
 fn describe(id: &TrackId, header: &TrackHeader, plan: TrackPlan, part_target: Option<MediaDuration>) -> Track {

@@ -65,8 +65,12 @@ impl Time {
     }
 }
 
-const BASES: [(Basis, &str); 4] =
-    [(Basis::Epoch, "epoch"), (Basis::Manifest, "manifest"), (Basis::Arrival, "arrival"), (Basis::Continued, "continued")];
+const BASES: [(Basis, &str); 4] = [
+    (Basis::Epoch, "epoch"),
+    (Basis::Manifest, "manifest"),
+    (Basis::Arrival, "arrival"),
+    (Basis::Continued, "continued"),
+];
 
 impl Ledger {
     /// The ledger of `channel` under `data_dir`; the folder is made.
@@ -81,7 +85,10 @@ impl Ledger {
 
     /// Keeps the timeline.
     pub fn keep(&self, memory: &Memory) {
-        let plan = |p: &TrackPlan| Plan { frame: Time::of_duration(p.frame), part_target: p.part_target.map(Time::of_duration) };
+        let plan = |p: &TrackPlan| Plan {
+            frame: Time::of_duration(p.frame),
+            part_target: p.part_target.map(Time::of_duration),
+        };
         let written = Written {
             segment: Time::of_duration(memory.grid.duration()),
             phase: Time::of(memory.grid.phase()),

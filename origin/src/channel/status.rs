@@ -44,13 +44,27 @@ fn track_status(writer: &TrackWriter, counts: headwater_packager::timeline::inta
         .iter_from(from)
         .map(|s| {
             let parts: Vec<f64> = s.parts.iter().map(|p| p.duration.seconds_f64()).collect();
-            segment(s.number.0, s.start, s.duration.seconds_f64(), s.length_bytes, &parts, (s.gap, s.discontinuity, false))
+            segment(
+                s.number.0,
+                s.start,
+                s.duration.seconds_f64(),
+                s.length_bytes,
+                &parts,
+                (s.gap, s.discontinuity, false),
+            )
         })
         .collect();
     if let Some(open) = window.open() {
         let parts: Vec<f64> = open.parts.iter().map(|p| p.duration.seconds_f64()).collect();
         let duration = open.duration().seconds_f64();
-        segments.push(segment(open.number.0, open.start, duration, open.length_bytes(), &parts, (false, open.discontinuity, true)));
+        segments.push(segment(
+            open.number.0,
+            open.start,
+            duration,
+            open.length_bytes(),
+            &parts,
+            (false, open.discontinuity, true),
+        ));
     }
     let gaps = window.iter().filter(|s| s.gap).count();
     json!({
@@ -83,7 +97,14 @@ fn track_status(writer: &TrackWriter, counts: headwater_packager::timeline::inta
     })
 }
 
-fn segment(number: u64, start: MediaTime, duration: f64, bytes: u64, parts: &[f64], flags: (bool, bool, bool)) -> Value {
+fn segment(
+    number: u64,
+    start: MediaTime,
+    duration: f64,
+    bytes: u64,
+    parts: &[f64],
+    flags: (bool, bool, bool),
+) -> Value {
     let (gap, discontinuity, open) = flags;
     json!({
         "number": number,

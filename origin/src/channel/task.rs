@@ -8,7 +8,7 @@ use std::time::Duration;
 use headwater_media::{Generation, Kind, MediaTime, SegmentNumber, TrackId, UtcTime};
 use headwater_packager::cmaf::{Compatibility, TrackFragment, TrackHeader};
 use headwater_packager::timeline::assembler::TrackInput;
-use headwater_packager::timeline::{Assembler, Config, Output};
+use headwater_packager::timeline::{Assembler, Config, Output, SourceClock};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -31,9 +31,9 @@ pub(super) struct TrackTask {
     header: TrackHeader,
     /// The header of each generation, fixed when its first part was cut.
     headers: BTreeMap<Generation, TrackHeader>,
-    /// End of the newest fragment in source ticks, by which 32-bit and missing times are placed.
-    source_end: Option<i64>,
-    queue: VecDeque<Output>,
+    clock: SourceClock,
+    /// What was decided and when, in the order of its release.
+    queue: VecDeque<(UtcTime, Output)>,
     pub(super) writer: Option<TrackWriter>,
 }
 
@@ -67,12 +67,11 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(channel: Arc<Channel>, context: Context) -> Self {
         let memory = context.ledger.as_ref().and_then(super::Ledger::recall);
-        let config = Config {
-            segment: channel.config.segment(),
-            part: channel.config.part(),
-            ..Config::default()
-        };
-        let breaks = memory.as_ref().filter(|m| m.generation > Generation(0)).map(|m| Break { first: m.first, generation: m.generation });
+        let config = Config { segment: channel.config.segment(), part: channel.config.part(), ..Config::default() };
+        let breaks = memory
+            .as_ref()
+            .filter(|m| m.generation > Generation(0))
+            .map(|m| Break { first: m.first, generation: m.generation });
         let mut task = Self {
             assembler: Assembler::new(config, memory),
             channel,
@@ -95,9 +94,15 @@ impl Task {
 
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let closed = self.channel.closed.clone();
+        let mut next_tick = self.context.clock.now() + TICK;
         loop {
             let now = self.context.clock.now();
-            let wait = self.next_deadline(now).since(now).min(TICK);
+            // NB: also while commands come without a pause: a track that fell silent among busy ones is found here.
+            if now >= next_tick {
+                self.tick();
+                next_tick = now + TICK;
+            }
+            let wait = self.next_deadline(now).min(next_tick).since(now);
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => self.take(command),
@@ -113,7 +118,8 @@ impl Task {
         {
             ledger.keep(&memory);
         }
-        let held: u64 = self.tracks.values().filter_map(|t| t.writer.as_ref()).map(|w| w.edge.store.length_bytes()).sum();
+        let held: u64 =
+            self.tracks.values().filter_map(|t| t.writer.as_ref()).map(|w| w.edge.store.length_bytes()).sum();
         if closed.is_cancelled() {
             for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
                 writer.end(now_or(self.last_part));
@@ -123,8 +129,10 @@ impl Task {
     }
 
     fn next_deadline(&self, now: UtcTime) -> UtcTime {
-        let due = self.tracks.values().filter_map(|t| match t.queue.front() {
-            Some(Output::Part(_, _, part)) => self.pacer.as_ref()?.due(part.start + part.duration, now).or(Some(now)),
+        let due = self.tracks.iter().filter_map(|(id, t)| match t.queue.front() {
+            Some((arrived, Output::Part(_, _, part))) => {
+                self.pacer.as_ref()?.due(id, part.start + part.duration, *arrived).or(Some(now))
+            }
             Some(_) => Some(now),
             None => None,
         });
@@ -191,7 +199,7 @@ impl Task {
                     name,
                     header,
                     headers: BTreeMap::new(),
-                    source_end: None,
+                    clock: SourceClock::near(self.assembler.source_time(input.timescale, now)),
                     queue: VecDeque::new(),
                     writer: None,
                 };
@@ -201,9 +209,16 @@ impl Task {
                 Compatibility::Same => {}
                 Compatibility::Merged => known.header = header,
                 Compatibility::NewGeneration => {
-                    known.header = header;
-                    known.source_end = known.source_end.filter(|_| known.header.timescale == input.timescale);
+                    let rescaled = known.header.timescale != input.timescale;
+                    // NB: what this ends still belongs to the old header.
                     self.assembler.header(&track, input);
+                    self.follow(now);
+                    if let Some(known) = self.tracks.get_mut(&track) {
+                        known.header = header;
+                        if rescaled {
+                            known.clock = SourceClock::new();
+                        }
+                    }
                 }
             },
         }
@@ -216,20 +231,7 @@ impl Task {
         }
         let Some(track) = self.tracks.get_mut(id) else { return };
         let mut samples = fragment.samples;
-        let shift = match fragment.decode_time {
-            // A 32-bit clock wraps without a word: the nearest congruent time is meant.
-            Some(time) if time.bits == 32 => track.source_end.map_or(0, |end| {
-                let ticks = i64::try_from(time.ticks).unwrap_or(0);
-                let wraps = (end - ticks + (1 << 31)).div_euclid(1 << 32);
-                wraps.max(0) << 32
-            }),
-            Some(_) => 0,
-            None => track.source_end.unwrap_or(0),
-        };
-        for sample in &mut samples {
-            sample.decode_time = sample.decode_time.saturating_add(shift);
-        }
-        track.source_end = samples.last().map(|s| s.decode_time.saturating_add(i64::from(s.duration)));
+        track.clock.place(fragment.decode_time, &mut samples);
         for sample in &mut samples {
             track.header.apply_edit(sample);
         }
@@ -253,11 +255,15 @@ impl Task {
                 Output::Plan(id, plan) => {
                     keep = true;
                     let (channel, metrics) = (Arc::clone(&self.channel), Arc::clone(&self.context.metrics));
-                    let Some(targets) = self.channel.view().targets else { continue };
+                    let view = self.channel.view();
+                    let (Some(targets), Some(grid)) = (view.targets, view.grid) else { continue };
                     if let Some(track) = self.tracks.get_mut(&id) {
                         match &mut track.writer {
                             Some(writer) => writer.replan(plan),
-                            None => track.writer = Some(TrackWriter::new(&channel, &id, &track.header, plan, targets, &metrics)),
+                            None => {
+                                track.writer =
+                                    Some(TrackWriter::new(&channel, &id, &track.header, plan, targets, grid, &metrics))
+                            }
                         }
                     }
                     self.share_edges();
@@ -265,17 +271,17 @@ impl Task {
                 Output::Part(id, generation, part) => {
                     let end = part.start + part.duration;
                     if let Some(pacer) = &mut self.pacer {
-                        pacer.arrived(end, now);
+                        pacer.arrived(&id, end, now);
                     }
                     self.measure(end, now);
                     if let Some(track) = self.tracks.get_mut(&id) {
                         track.headers.entry(generation).or_insert_with(|| track.header.clone());
-                        track.queue.push_back(Output::Part(id, generation, part));
+                        track.queue.push_back((now, Output::Part(id, generation, part)));
                     }
                 }
                 Output::End { ref track, .. } | Output::Lost(ref track, _) => {
                     if let Some(track) = self.tracks.get_mut(&track.clone()) {
-                        track.queue.push_back(output);
+                        track.queue.push_back((now, output));
                     }
                 }
                 Output::Generation { first, generation } => {
@@ -352,25 +358,29 @@ impl Task {
         let ids: Vec<TrackId> = self.tracks.keys().cloned().collect();
         for id in &ids {
             let mut published = false;
-            loop {
-                let Some(track) = self.tracks.get_mut(id) else { break };
+            while let Some(track) = self.tracks.get_mut(id) {
                 let due = match track.queue.front() {
-                    Some(Output::Part(_, _, part)) => self.pacer.as_ref().and_then(|p| p.due(part.start + part.duration, now)),
+                    Some((arrived, Output::Part(_, _, part))) => {
+                        self.pacer.as_ref().and_then(|p| p.due(id, part.start + part.duration, *arrived))
+                    }
                     Some(_) => None,
                     None => break,
                 };
-                if due.is_some() {
+                if due.is_some_and(|due| due > now) {
                     break;
                 }
-                let Some(output) = track.queue.pop_front() else { break };
+                let Some((_, output)) = track.queue.pop_front() else { break };
                 let Some(writer) = &mut track.writer else { continue };
                 match output {
                     Output::Part(_, generation, part) => {
+                        // A break that another track told of since this part was cut holds for it too.
+                        let since = self.breaks.iter().rev().find(|b| b.first <= part.number).map(|b| b.generation);
+                        let generation = since.map_or(generation, |since| since.max(generation));
                         let header = track.headers.get(&generation).unwrap_or(&track.header);
                         writer.part(&self.channel, &self.context, header, generation, &self.breaks, part, now);
                         published = true;
                         // The segment's end belongs to the version of its last part.
-                        let ends = matches!(track.queue.front(), Some(Output::End { .. }));
+                        let ends = matches!(track.queue.front(), Some((_, Output::End { .. })));
                         if !ends {
                             self.publish(id, now);
                         }
@@ -401,7 +411,9 @@ impl Task {
     }
 
     fn publish(&mut self, id: &TrackId, now: UtcTime) {
-        let Some(end) = self.tracks.get(id).and_then(|t| t.writer.as_ref()).and_then(|w| w.window.end()) else { return };
+        let Some(end) = self.tracks.get(id).and_then(|t| t.writer.as_ref()).and_then(|w| w.window.end()) else {
+            return;
+        };
         let limit = end - self.channel.config.part();
         let reports = self.tracks.iter().filter(|(other, _)| *other != id);
         let reports = reports.filter_map(|(other, t)| t.writer.as_ref()?.report_at(other, limit)).collect();
@@ -435,7 +447,9 @@ impl Task {
 
     /// Tells the multivariant playlist once every expected track has a part, or a segment later without it.
     fn settle(&mut self, now: UtcTime) {
-        let (false, Some(started), Some(targets)) = (self.settled, self.started, self.channel.view().targets) else { return };
+        let (false, Some(started), Some(targets)) = (self.settled, self.started, self.channel.view().targets) else {
+            return;
+        };
         let waited = now.since(started);
         let listed: BTreeSet<&str> = self
             .tracks
@@ -443,7 +457,9 @@ impl Task {
             .filter(|t| t.writer.as_ref().is_some_and(|w| w.window.first_number().is_some()))
             .map(|t| t.name.as_str())
             .collect();
-        let tracks = self.tracks.values().all(|t| t.header.kind == Kind::Metadata || t.writer.as_ref().is_some_and(|w| w.window.first_number().is_some()));
+        let tracks = self.tracks.values().all(|t| {
+            t.header.kind == Kind::Metadata || t.writer.as_ref().is_some_and(|w| w.window.first_number().is_some())
+        });
         let names = self.expected.keys().all(|name| listed.contains(name.as_str()));
         let complete = tracks && names && waited >= self.channel.config.part().to_std();
         if complete || waited >= targets.segment.to_std() + Duration::from_secs(1) {
@@ -464,7 +480,8 @@ impl Task {
             let listed = self.channel.config.listed(g.duration());
             headwater_manifests::Targets::new(g.duration(), self.channel.config.part(), listed)
         });
-        let tracks = self.tracks.values_mut().filter_map(|t| t.writer.as_mut()).filter(|w| w.window.first_number().is_some());
+        let tracks =
+            self.tracks.values_mut().filter_map(|t| t.writer.as_mut()).filter(|w| w.window.first_number().is_some());
         View {
             state: self.state,
             started: self.started,
@@ -485,7 +502,7 @@ impl Task {
         for track in self.tracks.values_mut() {
             let queue = std::mem::take(&mut track.queue);
             let Some(writer) = &mut track.writer else { continue };
-            for output in queue {
+            for (_, output) in queue {
                 if let Output::Part(_, generation, part) = output {
                     let header = track.headers.get(&generation).unwrap_or(&track.header);
                     writer.part(&self.channel, &self.context, header, generation, &self.breaks, part, now);

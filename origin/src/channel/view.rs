@@ -83,7 +83,12 @@ impl View {
     /// The multivariant playlist.
     pub fn multivariant(&self, plain: bool) -> Arc<Rendered> {
         let cell = if plain { &self.rendered.plain } else { &self.rendered.multivariant };
-        let render = || Arc::new(Rendered::new(hls::multivariant::render(&hls::multivariant::Input { ladder: &self.ladder, plain })));
+        let render = || {
+            Arc::new(Rendered::new(hls::multivariant::render(&hls::multivariant::Input {
+                ladder: &self.ladder,
+                plain,
+            })))
+        };
         Arc::clone(cell.get_or_init(render))
     }
 }

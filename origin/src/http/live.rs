@@ -48,22 +48,19 @@ pub(super) async fn handle(State(origin): State<Arc<Origin>>, request: Request<B
     };
     let query = parts.uri.query().unwrap_or("");
     let answer = Answer { origin: &origin, channel: &channel, ask };
-    let response = match path.object {
-        Object::Multivariant => answer.multivariant(false).await,
-        Object::MultivariantPlain => answer.multivariant(true).await,
-        Object::Media(track) => answer.playlist(track, Form::Full, query).await,
-        Object::Plain(track) => answer.playlist(track, Form::Plain, query).await,
-        Object::IFrames(track) => answer.playlist(track, Form::IFrames, query).await,
-        Object::Manifest | Object::Timeline => answer.mpd(path.object).await,
-        Object::Patch { publish_ms } => answer.patch(publish_ms),
-        Object::Header(track, generation) => answer.header(track, generation).await,
-        Object::Segment(track, number) => answer.segment(track, number).await,
-        Object::SegmentAt(track, ticks) => answer.segment_at(track, ticks).await,
-        Object::Part(track, number, part) => answer.part(track, number, part).await,
+    let response = tokio::select! {
+        biased;
+        response = answer.object(path.object, query) => response,
+        // Nothing more will come: whoever is parked goes elsewhere.
+        () = origin.context.shutdown.started() => {
+            answer.ask.error(StatusCode::SERVICE_UNAVAILABLE, Freshness::PlaylistError, "the origin is stopping")
+        }
     };
     let class = match path.object {
         Object::Media(_) | Object::IFrames(_) if query.contains("_HLS_msn") => Class::blocking,
-        Object::Multivariant | Object::MultivariantPlain | Object::Media(_) | Object::Plain(_) | Object::IFrames(_) => Class::playlist,
+        Object::Multivariant | Object::MultivariantPlain | Object::Media(_) | Object::Plain(_) | Object::IFrames(_) => {
+            Class::playlist
+        }
         Object::Manifest | Object::Timeline | Object::Patch { .. } => Class::manifest,
         Object::Header(..) => Class::header,
         Object::Segment(..) | Object::SegmentAt(..) => Class::segment,
@@ -81,7 +78,7 @@ pub(super) struct Answer<'a> {
 }
 
 /// A parked request, counted while it waits.
-struct Parked(Gauge);
+pub(super) struct Parked(Gauge);
 
 impl Parked {
     fn new(gauge: &Gauge) -> Self {
@@ -97,7 +94,23 @@ impl Drop for Parked {
 }
 
 impl Answer<'_> {
-    fn parked(&self) -> Parked {
+    async fn object(&self, object: Object<'_>, query: &str) -> Response<Body> {
+        match object {
+            Object::Multivariant => self.multivariant(false).await,
+            Object::MultivariantPlain => self.multivariant(true).await,
+            Object::Media(track) => self.playlist(track, Form::Full, query).await,
+            Object::Plain(track) => self.playlist(track, Form::Plain, query).await,
+            Object::IFrames(track) => self.playlist(track, Form::IFrames, query).await,
+            Object::Manifest | Object::Timeline => self.mpd(object).await,
+            Object::Patch { publish_ms } => self.patch(publish_ms).await,
+            Object::Header(track, generation) => self.header(track, generation).await,
+            Object::Segment(track, number) => self.segment(track, number).await,
+            Object::SegmentAt(track, ticks) => self.segment_at(track, ticks).await,
+            Object::Part(track, number, part) => self.part(track, number, part).await,
+        }
+    }
+
+    pub(super) fn parked(&self) -> Parked {
         Parked::new(&self.origin.context.metrics.waiters)
     }
 
@@ -115,7 +128,11 @@ impl Answer<'_> {
     }
 
     pub(super) fn starting(&self) -> Response<Body> {
-        self.ask.error(StatusCode::SERVICE_UNAVAILABLE, Freshness::PlaylistError, "the channel is starting: no media yet")
+        self.ask.error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Freshness::PlaylistError,
+            "the channel is starting: no media yet",
+        )
     }
 
     /// A track's edge; of a channel that is starting, once it is there.
@@ -146,14 +163,21 @@ impl Answer<'_> {
 
     async fn playlist(&self, track: &str, form: Form, query: &str) -> Response<Body> {
         let media_type = Object::Multivariant.media_type();
+        // After the end directives are ignored, wrong ones too.
+        let ended = || self.channel.edge(track).is_some_and(|edge| edge.snapshot().ended);
         let directives = match Directives::parse(query) {
             Ok(directives) => directives,
+            Err(_) if ended() => Directives::default(),
             Err(error) => return self.ask.error(StatusCode::BAD_REQUEST, Freshness::BlockingError, &error.to_string()),
         };
         let Some(edge) = self.edge(track).await else {
             let settled = self.channel.view().settled;
             let words = "no such track";
-            return if settled { self.ask.error(StatusCode::NOT_FOUND, Freshness::PlaylistError, words) } else { self.starting() };
+            return if settled {
+                self.ask.error(StatusCode::NOT_FOUND, Freshness::PlaylistError, words)
+            } else {
+                self.starting()
+            };
         };
         let mut snapshot = edge.snapshot();
         if !snapshot.is_listed() {
@@ -185,7 +209,8 @@ impl Answer<'_> {
     }
 
     fn blocked_too_long(&self, position: Position) -> Response<Body> {
-        let words = format!("expected segment {} within three target durations, its source is silent", position.segment);
+        let words =
+            format!("expected segment {} within three target durations, its source is silent", position.segment);
         self.ask.error(StatusCode::SERVICE_UNAVAILABLE, Freshness::BlockingError, &words)
     }
 
@@ -219,7 +244,9 @@ impl Answer<'_> {
                 return refused;
             }
             let _parked = self.parked();
-            let here = edge.reached(|s| s.ended || s.window.next_number().is_some_and(|n| n > number) || edge.store.find(number).is_some());
+            let here = edge.reached(|s| {
+                s.ended || s.window.next_number().is_some_and(|n| n > number) || edge.store.find(number).is_some()
+            });
             if tokio::time::timeout(snapshot.targets.target().to_std() * 3, here).await.is_err() {
                 return self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "the segment did not come");
             }
@@ -227,7 +254,7 @@ impl Answer<'_> {
         match edge.store.find(number).map(|s| s.media()) {
             Some(Media::Whole(whole)) => self.ask.media(&whole, media_type),
             Some(Media::Growing(body)) => self.ask.growing(&body, media_type),
-            None => self.ask.error(StatusCode::NOT_FOUND, Freshness::Gone, "the segment is lost"),
+            None => self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "the segment is lost"),
         }
     }
 
@@ -246,9 +273,7 @@ impl Answer<'_> {
         if next && let Some(number) = snapshot.window.next_number() {
             return self.segment(track, number).await;
         }
-        let past = snapshot.window.first().is_some_and(|first| time < first.start);
-        let freshness = if past { Freshness::Gone } else { Freshness::MediaError };
-        self.ask.error(StatusCode::NOT_FOUND, freshness, "no segment starts at this time")
+        self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "no segment starts at this time")
     }
 
     async fn part(&self, track: &str, number: SegmentNumber, index: PartIndex) -> Response<Body> {
@@ -262,9 +287,7 @@ impl Answer<'_> {
         }
         let snapshot = edge.snapshot();
         if !hinted(&snapshot, number, index) {
-            let gone = snapshot.window.first_number().is_some_and(|first| number < first);
-            let freshness = if gone { Freshness::Gone } else { Freshness::MediaError };
-            return self.ask.error(StatusCode::NOT_FOUND, freshness, "neither published nor announced");
+            return self.ask.error(StatusCode::NOT_FOUND, expected(&snapshot, number, index), "neither published nor announced");
         }
         let _parked = self.parked();
         // Held until the whole part is here, or another one than announced came.
@@ -279,7 +302,13 @@ impl Answer<'_> {
     }
 
     /// The refusal of a segment that is neither here nor next; `None` if it is next.
-    fn not_next(&self, snapshot: &Snapshot, edge: &LiveEdge, number: SegmentNumber, asked: u64) -> Option<Response<Body>> {
+    fn not_next(
+        &self,
+        snapshot: &Snapshot,
+        edge: &LiveEdge,
+        number: SegmentNumber,
+        asked: u64,
+    ) -> Option<Response<Body>> {
         let next = match snapshot.window.open() {
             Some(open) => open.number.next(),
             None => snapshot.window.next_number()?,
@@ -287,14 +316,18 @@ impl Answer<'_> {
         if snapshot.ended || number < next {
             let stored = edge.store.first().is_none_or(|first| number >= first);
             let words = if stored { "the segment is lost" } else { "the segment has left the window" };
-            return Some(self.ask.error(StatusCode::NOT_FOUND, Freshness::Gone, words));
+            return Some(self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, words));
         }
         if number == next {
             return None;
         }
         let ahead = u32::try_from(asked - next.0).unwrap_or(u32::MAX).min(1_000);
         let until = snapshot.targets.segment.to_std() * ahead;
-        Some(self.ask.error(StatusCode::NOT_FOUND, Freshness::Expected(until), "too early: a later segment than the next"))
+        Some(self.ask.error(
+            StatusCode::NOT_FOUND,
+            Freshness::Expected(until),
+            "too early: a later segment than the next",
+        ))
     }
 }
 
@@ -304,6 +337,18 @@ fn skipping(form: Form, skip: Skip) -> Form {
         (Form::Full, Skip::V2) => Form::DeltaV2,
         _ => form,
     }
+}
+
+/// How long a part that is neither here nor announced is surely missing.
+fn expected(snapshot: &Snapshot, number: SegmentNumber, index: PartIndex) -> Freshness {
+    let (Some(part), Some(next)) = (snapshot.part_target, snapshot.window.next_number()) else { return Freshness::MediaError };
+    let here = snapshot.window.open().map_or(0, |open| open.parts.len());
+    if snapshot.ended || number < next {
+        return Freshness::MediaError;
+    }
+    // A segment may end at any part; that its next one begins early is as near as can be told.
+    let ahead = if number == next { u64::from(index.0).saturating_sub(here as u64) } else { u64::from(index.0) + 1 };
+    Freshness::Expected(part.to_std() * u32::try_from(ahead).unwrap_or(u32::MAX).min(1_000))
 }
 
 /// True if the playlist announces this part.

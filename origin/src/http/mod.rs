@@ -56,11 +56,18 @@ async fn healthz() -> Response<Body> {
 
 /// Ready once every configured channel that is receiving media can be played.
 async fn readyz(State(origin): State<Arc<Origin>>) -> Response<Body> {
-    let starting = origin.channels().iter().filter(|c| {
-        let view = c.view();
-        view.state == ChannelState::Live && !view.settled
-    }).count();
-    let mut response = text(if starting == 0 { "ready\n".to_owned() } else { format!("{starting} channels are starting\n") }, "text/plain; charset=utf-8");
+    let starting = origin
+        .channels()
+        .iter()
+        .filter(|c| {
+            let view = c.view();
+            view.state == ChannelState::Live && !view.settled
+        })
+        .count();
+    let mut response = text(
+        if starting == 0 { "ready\n".to_owned() } else { format!("{starting} channels are starting\n") },
+        "text/plain; charset=utf-8",
+    );
     if starting > 0 {
         *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
     }

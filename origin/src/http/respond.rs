@@ -9,9 +9,10 @@ use headwater_media::path::Freshness;
 use headwater_net::range::{self, Asked};
 use headwater_net::{Growing, gzip, tag};
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER, VARY,
+    ACCEPT_ENCODING, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE,
+    RETRY_AFTER, VARY,
 };
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
@@ -19,8 +20,9 @@ use crate::edge::Rendered;
 use crate::store::Tagged;
 
 /// Response headers that a page of another site may read.
-pub(super) const EXPOSED: HeaderValue =
-    HeaderValue::from_static("Date, Age, ETag, Content-Length, Content-Range, Server-Timing, CMSD-Static, CMSD-Dynamic");
+pub(super) const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "Date, Age, ETag, Content-Length, Content-Range, Server-Timing, CMSD-Static, CMSD-Dynamic",
+);
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 /// Cache lifetime with fractions of a second, for caches that read it (RFC 9213 field of our own shield).
 const PRECISE: HeaderName = HeaderName::from_static("headwater-cache-control");
@@ -40,7 +42,7 @@ impl Ask<'_> {
         let zipped = gzip::accepted(self.headers.get(ACCEPT_ENCODING));
         let tag = if zipped { zipped_tag(&rendered.tag) } else { rendered.tag.clone() };
         let mut response = if tag::matches(self.headers.get(IF_NONE_MATCH), &tag) {
-            status(StatusCode::NOT_MODIFIED)
+            not_modified(if zipped { rendered.gzip().len() } else { rendered.body.len() })
         } else {
             let body = if zipped { rendered.gzip().clone() } else { rendered.body.clone() };
             let mut response = self.body(body);
@@ -58,7 +60,7 @@ impl Ask<'_> {
     /// A header, part or complete segment: immutable, in ranges.
     pub(super) fn media(&self, object: &Tagged, media_type: &'static str) -> Response<Body> {
         if tag::matches(self.headers.get(IF_NONE_MATCH), &object.tag) {
-            let mut response = status(StatusCode::NOT_MODIFIED);
+            let mut response = not_modified(object.bytes.len());
             self.describe(&mut response, media_type, Freshness::Media);
             response.headers_mut().insert(ETAG, object.tag.clone());
             return response;
@@ -90,8 +92,8 @@ impl Ask<'_> {
 
     /// A segment in progress: from byte 0, then as it grows; no length. If its source fails the response is cut off.
     pub(super) fn growing(&self, body: &Growing, media_type: &'static str) -> Response<Body> {
-        let body = if self.method == Method::HEAD { Body::empty() } else { Body::from_stream(body.stream()) };
-        let mut response = Response::new(body);
+        // HEAD too: the router drops the body of its answer, an empty one would be said to have the length 0.
+        let mut response = Response::new(Body::from_stream(body.stream()));
         self.describe(&mut response, media_type, Freshness::Media);
         response
     }
@@ -121,7 +123,8 @@ impl Ask<'_> {
 
     /// The answer to any method that is none of ours.
     pub(super) fn method_not_allowed(&self) -> Response<Body> {
-        let mut response = self.error(StatusCode::METHOD_NOT_ALLOWED, Freshness::MediaError, "expected GET, HEAD or OPTIONS");
+        let mut response =
+            self.error(StatusCode::METHOD_NOT_ALLOWED, Freshness::MediaError, "expected GET, HEAD or OPTIONS");
         response.headers_mut().insert(ALLOW, METHODS);
         response
     }
@@ -162,6 +165,13 @@ impl Ask<'_> {
 fn zipped_tag(tag: &HeaderValue) -> HeaderValue {
     let text = tag.to_str().unwrap_or("\"\"").trim_matches('"');
     HeaderValue::from_str(&format!("\"{text}-gzip\"")).unwrap_or_else(|_| tag.clone())
+}
+
+/// The length of what is not sent: the router would say 0 of the empty body (RFC 9110, 8.6).
+fn not_modified(length_bytes: usize) -> Response<Body> {
+    let mut response = status(StatusCode::NOT_MODIFIED);
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length_bytes));
+    response
 }
 
 fn status(code: StatusCode) -> Response<Body> {

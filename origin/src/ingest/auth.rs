@@ -29,7 +29,8 @@ pub fn check<'a>(keys: &[String], path: &'a str, query: Option<&str>, headers: &
     {
         return Verdict::Admitted(rest);
     }
-    let token = query.and_then(|q| q.split('&').find_map(|a| a.strip_prefix("token=").or_else(|| a.strip_prefix("key="))));
+    let token =
+        query.and_then(|q| q.split('&').find_map(|a| a.strip_prefix("token=").or_else(|| a.strip_prefix("key="))));
     if let Some(token) = token {
         let token = percent_encoding::percent_decode_str(token).decode_utf8_lossy();
         return if known(keys, &token) { Verdict::Admitted(trimmed) } else { Verdict::Wrong };

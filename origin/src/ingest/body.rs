@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use headwater_media::{Kind, MediaTime, TrackId};
-use headwater_packager::cmaf::{self, Event, Header, Limits, Reader, TrackHeader};
 use headwater_net::gzip::Inflater;
+use headwater_packager::cmaf::{self, Event, Header, Limits, Reader, TrackHeader};
 use http_body_util::BodyExt;
 use tracing::debug;
 
@@ -109,7 +109,7 @@ pub async fn read(context: &Context<'_>, body: &mut Body) -> Result<(), Error> {
             continue;
         };
         inflater.push(bytes);
-        while let Some(bytes) = inflater.next().map_err(Error::Inflate)? {
+        while let Some(bytes) = inflater.unfold().map_err(Error::Inflate)? {
             take(context, id, &mut reader, bytes, &mut events, &mut progress).await?;
         }
     }
@@ -190,10 +190,17 @@ struct Progress {
     begun: bool,
 }
 
-async fn pass(context: &Context<'_>, id: u64, header: Option<Arc<Header>>, event: Event, progress: &mut Progress) -> Result<(), Error> {
+async fn pass(
+    context: &Context<'_>,
+    id: u64,
+    header: Option<Arc<Header>>,
+    event: Event,
+    progress: &mut Progress,
+) -> Result<(), Error> {
     match event {
         Event::Header(header) => {
-            if context.channel.names.count() >= context.limits.tracks_max && !context.channel.names.knows(context.name) {
+            if context.channel.names.count() >= context.limits.tracks_max && !context.channel.names.knows(context.name)
+            {
                 return Err(Error::TooManyTracks { tracks_max: context.limits.tracks_max });
             }
             if context.channel.names.insert(context.name, &header) {
@@ -216,7 +223,11 @@ async fn pass(context: &Context<'_>, id: u64, header: Option<Arc<Header>>, event
 
 async fn announce(context: &Context<'_>, header: &Arc<Header>) -> Result<(), Error> {
     for track in &header.tracks {
-        let command = Command::Header { name: context.name.to_owned(), track: track_id(context.name, header, track), header: Box::new(track.clone()) };
+        let command = Command::Header {
+            name: context.name.to_owned(),
+            track: track_id(context.name, header, track),
+            header: Box::new(track.clone()),
+        };
         if !context.channel.send(command).await {
             return Err(Error::Gone);
         }
@@ -224,7 +235,13 @@ async fn announce(context: &Context<'_>, header: &Arc<Header>) -> Result<(), Err
     Ok(())
 }
 
-async fn pass_fragment(context: &Context<'_>, id: u64, header: &Header, fragment: cmaf::Fragment, begun: &mut bool) -> Result<(), Error> {
+async fn pass_fragment(
+    context: &Context<'_>,
+    id: u64,
+    header: &Header,
+    fragment: cmaf::Fragment,
+    begun: &mut bool,
+) -> Result<(), Error> {
     for part in fragment.tracks {
         let Some(track) = header.track(part.source_id) else { continue };
         if !*begun
@@ -248,7 +265,12 @@ fn track_id(name: &str, header: &Header, track: &TrackHeader) -> TrackId {
     let text = if header.tracks.len() == 1 {
         name.to_owned()
     } else {
-        let same = header.tracks.iter().filter(|t| t.kind == track.kind).position(|t| t.source_id == track.source_id).unwrap_or(0);
+        let same = header
+            .tracks
+            .iter()
+            .filter(|t| t.kind == track.kind)
+            .position(|t| t.source_id == track.source_id)
+            .unwrap_or(0);
         if same == 0 { format!("{name}-{}", track.kind) } else { format!("{name}-{}{}", track.kind, same + 1) }
     };
     // `names` bounds and cleans stream names, so this cannot fail; `main` would only merge tracks.

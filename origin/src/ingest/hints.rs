@@ -29,9 +29,8 @@ pub(super) async fn mpd(channel: &Channel, text: &Bytes) {
         channel.send(Command::HintSegment(MediaDuration::new(ticks, template.timescale))).await;
     }
     let Some(start) = manifest.availability_start else { return };
-    let offset = template.map_or(0, |t| {
-        MediaTime::new(i64::try_from(t.presentation_time_offset).unwrap_or(0), t.timescale).nanos()
-    });
+    let offset = template
+        .map_or(0, |t| MediaTime::new(i64::try_from(t.presentation_time_offset).unwrap_or(0), t.timescale).nanos());
     let zero = start.nanos() + period.start.map_or(0, MediaDuration::nanos) - offset;
     channel.send(Command::HintAnchor(MediaTime::new(zero, Timescale::NANOS))).await;
 }
@@ -61,8 +60,12 @@ pub(super) async fn playlist(channel: &Channel, path: &str, text: &Bytes) {
         {
             channel.names.map(&of, &to);
         }
-        let (Some(date), Some(start)) = (segment.program_date_time, channel.names.start_of(&segment_path)) else { continue };
-        channel.send(Command::HintSegment(segment.duration)).await;
+        let (Some(date), Some(start)) = (segment.program_date_time, channel.names.start_of(&segment_path)) else {
+            continue;
+        };
+        if !sound {
+            channel.send(Command::HintSegment(segment.duration)).await;
+        }
         channel.send(Command::HintAnchor(MediaTime::new(date.nanos() - start.nanos(), Timescale::NANOS))).await;
         return;
     }

@@ -51,7 +51,11 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
         auth::Verdict::Admitted(rest) => rest.to_owned(),
         auth::Verdict::Missing => {
             origin.count_refused(channel_name, "unauthorised");
-            let mut response = refuse(body, StatusCode::UNAUTHORIZED, "expected a stream key: Basic password, ?token= or first folder");
+            let mut response = refuse(
+                body,
+                StatusCode::UNAUTHORIZED,
+                "expected a stream key: Basic password, ?token= or first folder",
+            );
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"ingest\""));
             return response;
         }
@@ -85,7 +89,9 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
     }
     let target = match Target::parse(&rest) {
         Ok(target) => target,
-        Err(names::Error::Kind) => return refuse(body, StatusCode::UNSUPPORTED_MEDIA_TYPE, &names::Error::Kind.to_string()),
+        Err(names::Error::Kind) => {
+            return refuse(body, StatusCode::UNSUPPORTED_MEDIA_TYPE, &names::Error::Kind.to_string());
+        }
         Err(error) => return refuse(body, StatusCode::FORBIDDEN, &error.to_string()),
     };
     let channel = match origin.channel_for_push(channel_name) {
@@ -112,7 +118,7 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
             let gzip = parts.headers.get(CONTENT_ENCODING).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"gzip"));
             let stream = Stream { name: &name, path: &path, object, gzip };
             media(&origin, &channel, stream, body).await
-        },
+        }
     }
 }
 
@@ -161,12 +167,14 @@ struct Stream<'a> {
 
 async fn media(origin: &Origin, channel: &Arc<Channel>, stream: Stream<'_>, mut body: Body) -> Response<Body> {
     let Stream { name, path, object, gzip } = stream;
-    let bytes = origin.context.metrics.ingest_bytes.get_or_create_owned(&ChannelLabel { channel: channel.id.to_string() });
+    let bytes =
+        origin.context.metrics.ingest_bytes.get_or_create_owned(&ChannelLabel { channel: channel.id.to_string() });
     let _open = Open::begin(origin, channel, name, !object).await;
     let received = move |n: u64| {
         bytes.inc_by(n);
     };
-    let context = body::Context { channel, limits: &origin.config.ingest, name, path, object, gzip, received: &received };
+    let context =
+        body::Context { channel, limits: &origin.config.ingest, name, path, object, gzip, received: &received };
     match body::read(&context, &mut body).await {
         Ok(()) => empty(StatusCode::OK),
         Err(error) => {
@@ -190,7 +198,9 @@ async fn manifest(origin: &Origin, channel: &Arc<Channel>, playlist: Option<Stri
             }
             empty(StatusCode::OK)
         }
-        Err(error) => close(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), &error.to_string()),
+        Err(error) => {
+            close(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), &error.to_string())
+        }
     }
 }
 

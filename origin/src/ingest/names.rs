@@ -72,7 +72,8 @@ impl Target {
         match extension(file) {
             "mpd" => return Ok(Self::Mpd),
             "m3u8" | "m3u" => return Ok(Self::Playlist(joined)),
-            "cmfv" | "cmfa" | "cmft" | "cmfm" | "m4s" | "m4v" | "m4a" | "mp4" | "ismv" | "isma" | "m4f" | "frag" | "" => {}
+            "cmfv" | "cmfa" | "cmft" | "cmfm" | "m4s" | "m4v" | "m4a" | "mp4" | "ismv" | "isma" | "m4f" | "frag"
+            | "" => {}
             _ => return Err(Error::Kind),
         }
         let folder = clean(&parts[..parts.len() - 1].join("-"));
@@ -108,13 +109,15 @@ fn is_number(text: &str) -> bool {
 
 /// Letters, digits, `-` and `_`, not longer than a track's name with its suffix.
 fn clean(name: &str) -> String {
-    let text: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
+    let text: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
     text.trim_matches('-').chars().take(NAME_LENGTH_MAX - 10).collect()
 }
 
 /// A file's stem without what only says "header" or "segment" and without the segment's number.
 fn words(stem: &str) -> String {
-    const PLAIN: [&str; 10] = ["init", "initialization", "header", "chunk", "seg", "segment", "media", "frag", "fragment", "index"];
+    const PLAIN: [&str; 10] =
+        ["init", "initialization", "header", "chunk", "seg", "segment", "media", "frag", "fragment", "index"];
     let lower = stem.to_ascii_lowercase();
     let is_header = ["init", "header"].iter().any(|w| lower.starts_with(w) || lower.ends_with(w));
     let mut words: Vec<&str> = stem.split(['-', '_', '.']).filter(|w| !w.is_empty()).collect();
@@ -227,7 +230,10 @@ mod tests {
     #[test]
     fn header_and_segments_of_a_stream_share_its_name() {
         let groups: [(&str, &[&str]); 9] = [
-            ("v0", &["Streams(v0.cmfv)", "Streams(v0.cmfv)/InitializationSegment", "Streams(v0.cmfv)/Segment(850000000)"]),
+            (
+                "v0",
+                &["Streams(v0.cmfv)", "Streams(v0.cmfv)/InitializationSegment", "Streams(v0.cmfv)/Segment(850000000)"],
+            ),
             ("v0", &["Switching(video)/Streams(v0.cmfv)", "Events(e1)/Streams(v0)", "//Streams(v0.cmfv)"]),
             ("v0", &["v0/init.cmfv", "v0/850000000.cmfv"]),
             ("stream0", &["init-stream0.m4s", "chunk-stream0-00001.m4s"]),

@@ -7,7 +7,6 @@ use axum::Router;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use headwater_media::{Timescale, UtcTime};
-use headwater_net::Shutdown;
 use headwater_origin::Clock;
 use headwater_packager::Sample;
 use headwater_packager::cmaf::{ChunkOptions, Event, Limits, Reader, TrackHeader, header, write_chunk};
@@ -112,9 +111,8 @@ impl Push {
         });
         let uri = format!("/ingest/{CHANNEL}/Streams({name}.cmfv)");
         let request = Request::post(uri).body(Body::from_stream(pieces_in_order)).expect("a request");
-        let answer = tokio::spawn(async move {
-            router.oneshot(request).await.unwrap_or_else(|never| match never {}).status()
-        });
+        let answer =
+            tokio::spawn(async move { router.oneshot(request).await.unwrap_or_else(|never| match never {}).status() });
         Self { pieces: Some(pieces), answer }
     }
 
@@ -145,10 +143,12 @@ pub(crate) struct Feed {
     pub(crate) next: i64,
     /// Frames of a chunk.
     pub(crate) per_chunk: i64,
+    /// Chunks up to each multiple of this since the epoch, however many frames that is.
+    pub(crate) per_border: Option<Duration>,
     /// Ticks from the epoch to what this encoder calls zero.
     pub(crate) zero: i64,
     /// Sync samples stand at multiples of the GOP from this frame.
-    phase: i64,
+    pub(crate) phase: i64,
     /// Not sent: the camera is unplugged.
     pub(crate) muted: bool,
     /// No sync samples from here on.
@@ -159,20 +159,33 @@ pub(crate) struct Feed {
 
 impl Feed {
     fn due(&self, delay: Duration) -> UtcTime {
-        self.source.starts(self.next + self.per_chunk) + delay
+        self.source.starts(self.chunk_end()) + delay
+    }
+
+    /// The first frame that is not in the next chunk.
+    fn chunk_end(&self) -> i64 {
+        let Some(span) = self.per_border else { return self.next + self.per_chunk };
+        let span = i64::try_from(span.as_nanos()).expect("a short span");
+        let border = self.source.starts(self.next).nanos() / span * span + span;
+        self.source.frame_at(UtcTime::from_nanos(border))
     }
 
     /// The next chunk's bytes.
     fn chunk(&mut self) -> Bytes {
-        let samples: Vec<Sample> = (self.next..self.next + self.per_chunk)
+        let end = self.chunk_end();
+        let samples: Vec<Sample> = (self.next..end)
             .map(|n| {
                 let sync = (n - self.phase) % self.source.gop == 0 && !self.keyless;
                 self.source.sample(n, sync, n * self.source.frame - self.zero)
             })
             .collect();
-        self.next += self.per_chunk;
+        self.next = end;
         self.sequence += 1;
-        let options = ChunkOptions { sequence_number: self.sequence, first_of_segment: samples[0].sync, ..ChunkOptions::default() };
+        let options = ChunkOptions {
+            sequence_number: self.sequence,
+            first_of_segment: samples[0].sync,
+            ..ChunkOptions::default()
+        };
         let mut out = BytesMut::new();
         write_chunk(&mut out, &samples, options);
         out.freeze()
@@ -205,7 +218,17 @@ impl Encoder {
     pub(crate) fn from(clock: Clock, from: UtcTime, sources: Vec<Source>) -> Self {
         let feed = |source: Source| {
             let next = source.frame_at(from);
-            Feed { source, next, per_chunk: 1, zero: 0, phase: 0, muted: false, keyless: false, pushes: Vec::new(), sequence: 0 }
+            Feed {
+                source,
+                next,
+                per_chunk: 1, per_border: None,
+                zero: 0,
+                phase: 0,
+                muted: false,
+                keyless: false,
+                pushes: Vec::new(),
+                sequence: 0,
+            }
         };
         Self { clock, feeds: sources.into_iter().map(feed).collect(), delay: Duration::from_millis(20) }
     }
@@ -299,6 +322,17 @@ impl Encoder {
     /// Goes on for `span`.
     pub(crate) async fn play(&mut self, span: Duration) {
         self.until(self.clock.now() + span).await;
+    }
+
+    /// Now, by the encoder's clock.
+    pub(crate) fn now(&self) -> UtcTime {
+        self.clock.now()
+    }
+
+    /// Up to when frames have been sent, on every track.
+    pub(crate) fn captured(&self) -> UtcTime {
+        let sent = self.feeds.iter().map(|feed| feed.source.starts(feed.next));
+        sent.min().unwrap_or(BASE)
     }
 }
 

@@ -2,7 +2,16 @@
 //! The rules of LL-HLS (rfc8216bis), one by one, against the whole origin in this process under a clock that stands
 //! still: media goes in as an encoder's long request bodies, what comes out is read as a client would.
 
+mod answers;
+mod consistency;
+mod delta;
 mod encoder;
+mod hints;
 mod playlist;
 mod reload;
+mod retention;
+mod sockets;
 mod stage;
+mod start;
+mod targets;
+mod twins;

@@ -147,7 +147,10 @@ impl Playlist {
             }
             _ => {}
         }
-        matches!(tag, Tag::Inf(_) | Tag::Discontinuity(_) | Tag::Map(_) | Tag::ProgramDateTime(_) | Tag::Gap(_) | Tag::Part(_))
+        matches!(
+            tag,
+            Tag::Inf(_) | Tag::Discontinuity(_) | Tag::Map(_) | Tag::ProgramDateTime(_) | Tag::Gap(_) | Tag::Part(_)
+        )
     }
 
     fn number(&mut self, segment: &mut Segment, map: &mut Option<String>) {

@@ -14,6 +14,7 @@ use headwater_net::Shutdown;
 use headwater_origin::{Clock, Config, Origin, config};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
@@ -120,6 +121,39 @@ impl Stage {
         Playlist::read(&answer.text())
     }
 
+    /// A client that reloads a track's playlist part by part until it ends or an answer is an error.
+    pub(crate) fn follow(&self, track: &'static str) -> Follower {
+        let (router, clock) = (self.router.clone(), self.clock);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&seen);
+        let task = tokio::spawn(async move {
+            let mut path = format!("{track}/media.m3u8");
+            loop {
+                let answer = answer(router.clone(), request(Method::GET, &path, &[]), clock).await;
+                if answer.status != StatusCode::OK {
+                    return answer.status;
+                }
+                let playlist = Playlist::read(&answer.text());
+                let (segment, part) = playlist.newest();
+                let named = playlist.open_parts().last().map(|p| p.uri.clone());
+                if let Some(uri) = named.or_else(|| playlist.segments.last().and_then(|s| s.uri.clone()))
+                    && playlist.segments.last().is_none_or(|s| !s.gap)
+                {
+                    let media = request(Method::GET, &format!("{track}/{uri}"), &[]);
+                    let head = router.clone().oneshot(media).await.unwrap_or_else(|never| match never {});
+                    assert_eq!(head.status(), StatusCode::OK, "{uri} is named, so it can be read");
+                }
+                path = format!("{track}/media.m3u8?_HLS_msn={segment}&_HLS_part={}", part + 1);
+                let ended = playlist.ended;
+                noted.lock().push(Seen { at: answer.headed, playlist });
+                if ended {
+                    return StatusCode::OK;
+                }
+            }
+        });
+        Follower { task, seen }
+    }
+
     /// Playlists rendered so far.
     pub(crate) fn renders(&self) -> u64 {
         self.origin.metrics().renders.get()
@@ -211,6 +245,35 @@ impl Parked {
     /// The client goes away.
     pub(crate) fn leave(self) {
         self.task.abort();
+    }
+}
+
+/// A playlist as a client got it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) at: UtcTime,
+    pub(crate) playlist: Playlist,
+}
+
+/// A client that follows a playlist.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    task: JoinHandle<StatusCode>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Follower {
+    /// Goes away with every playlist it saw; it must not have met an error.
+    pub(crate) async fn leave(self) -> Vec<Seen> {
+        if self.task.is_finished() {
+            let last = self.task.await.expect("a client without complaint");
+            assert_eq!(last, StatusCode::OK, "the client met an error");
+        } else {
+            self.task.abort();
+        }
+        let seen = self.seen.lock().clone();
+        assert!(!seen.is_empty(), "the client saw a playlist");
+        seen
     }
 }
 

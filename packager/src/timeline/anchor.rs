@@ -51,7 +51,7 @@ impl Anchor {
     pub fn at(source: MediaTime, utc: MediaTime, frame: MediaDuration, basis: Basis) -> Self {
         let frame_ticks = frame.rescale(source.timescale()).ticks().max(1);
         let offset = utc.rescale(source.timescale()).ticks().saturating_sub(source.ticks());
-        let snapped = (offset + frame_ticks / 2).div_euclid(frame_ticks) * frame_ticks;
+        let snapped = offset.saturating_add(frame_ticks / 2).div_euclid(frame_ticks).saturating_mul(frame_ticks);
         Self { offset: MediaTime::new(snapped, source.timescale()), basis }
     }
 
@@ -73,8 +73,12 @@ mod tests {
     #[test]
     fn an_arrival_is_snapped_to_whole_frames() {
         let scale = Timescale::new(12_800).unwrap();
-        let anchor = Anchor::at(MediaTime::new(0, scale), MediaTime::new(1_700_000_000_019, Timescale::MILLIS),
-                                MediaDuration::new(512, scale), Basis::Arrival);
+        let anchor = Anchor::at(
+            MediaTime::new(0, scale),
+            MediaTime::new(1_700_000_000_019, Timescale::MILLIS),
+            MediaDuration::new(512, scale),
+            Basis::Arrival,
+        );
         assert_eq!(anchor.map(MediaTime::new(512, scale)), MediaTime::new(1_700_000_000_040, Timescale::MILLIS));
     }
 

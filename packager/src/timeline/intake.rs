@@ -2,13 +2,15 @@
 //! Puts what arrives for one track into decode order: duplicates out, early fragments held, holes accepted in the end.
 //!
 //! The key of a fragment is its start time (DASH-IF Ingest, Smooth). The first complete one of equal start wins. A
-//! fragment that leaves a hole waits for the missing one until the reorder window closes; nothing waits without bound.
+//! fragment that leaves a hole waits for the missing one until the reorder window closes; so does one of another
+//! encoder that cannot go on from the samples before it. Nothing waits without bound.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headwater_media::UtcTime;
 
+use super::candidates::Candidates;
 use crate::Sample;
 
 /// What happened to arrivals, counted.
@@ -26,7 +28,7 @@ pub struct Counts {
 
 #[derive(Debug)]
 struct Early {
-    source: u64,
+    body: u64,
     samples: Vec<Sample>,
     received: UtcTime,
 }
@@ -37,14 +39,28 @@ pub struct Intake {
     window: Duration,
     early_max: usize,
     expected: Option<i64>,
+    /// What starts before is late, whatever is missing.
+    floor: Option<i64>,
     early: BTreeMap<i64, Early>,
+    /// The last two bodies heard.
+    heard: [Option<(u64, UtcTime)>; 2],
+    candidates: Candidates,
     counts: Counts,
 }
 
 impl Intake {
     /// An intake that holds early fragments for at most `window`, and at most `early_max` of them.
     pub fn new(window: Duration, early_max: usize) -> Self {
-        Self { window, early_max, expected: None, early: BTreeMap::new(), counts: Counts::default() }
+        Self {
+            window,
+            early_max,
+            expected: None,
+            floor: None,
+            early: BTreeMap::new(),
+            heard: [None; 2],
+            candidates: Candidates::default(),
+            counts: Counts::default(),
+        }
     }
 
     /// What was dropped or missed so far.
@@ -52,32 +68,49 @@ impl Intake {
         self.counts
     }
 
+    /// Counts samples that were not even looked at.
+    pub const fn count_late(&mut self, samples: usize) {
+        self.counts.late += samples as u64;
+    }
+
+    /// Counts samples that repeat what is known.
+    pub const fn count_duplicate(&mut self, samples: usize) {
+        self.counts.duplicate += samples as u64;
+    }
+
     /// End of the last sample taken.
     pub const fn expected(&self) -> Option<i64> {
         self.expected
     }
 
-    /// Forgets the position, keeps the counts: the timeline starts anew.
-    pub fn restart(&mut self) {
+    /// The timeline or the coding starts anew at or after `floor`; counts go on.
+    pub fn restart(&mut self, floor: Option<i64>) {
         self.expected = None;
+        self.floor = floor;
         self.early.clear();
+        self.candidates.clear();
     }
 
-    /// Samples before `time` are late from now on.
+    /// Samples before `time` are late from now on, and a hole up to whatever comes next is no news.
     pub fn give_up_before(&mut self, time: i64) {
-        self.expected = Some(self.expected.map_or(time, |e| e.max(time)));
+        self.floor = self.floor.max(Some(time));
+        self.expected = self.expected.filter(|expected| *expected > time);
         self.early = self.early.split_off(&time);
     }
 
-    /// Takes a fragment of `source`; what is in order goes to `ready`, in decode order.
-    pub fn push(&mut self, source: u64, samples: Vec<Sample>, half_frame: i64, now: UtcTime, ready: &mut Vec<Sample>) {
-        let Some(first) = samples.first() else { return };
-        match self.expected {
-            Some(expected) if first.decode_time > expected.saturating_add(half_frame) => {
-                self.counts.reordered += 1;
-                self.early.entry(first.decode_time).or_insert(Early { source, samples, received: now });
+    /// Takes a fragment of `body`; what is in order goes to `ready`, in decode order.
+    pub fn push(&mut self, body: u64, samples: Vec<Sample>, half_frame: i64, now: UtcTime, ready: &mut Vec<Sample>) {
+        self.hear(body, now);
+        let rest = self.drop_known(body, samples, half_frame);
+        if let Some(first) = rest.first() {
+            let fits = self.fits(first.decode_time, half_frame);
+            if fits && (first.sync || self.candidates.may_continue(body)) {
+                self.take(body, rest, half_frame, ready);
+            } else {
+                self.counts.reordered += u64::from(!fits);
+                let early = Early { body, received: now, samples: rest };
+                self.early.entry(early.samples[0].decode_time).or_insert(early);
             }
-            _ => self.take(samples, half_frame, ready),
         }
         self.drain(half_frame, now, ready);
     }
@@ -92,97 +125,81 @@ impl Intake {
         self.early.values().map(|e| e.received + self.window).min()
     }
 
-    fn take(&mut self, samples: Vec<Sample>, half_frame: i64, ready: &mut Vec<Sample>) {
+    fn fits(&self, start: i64, half_frame: i64) -> bool {
+        self.expected.is_none_or(|expected| start <= expected.saturating_add(half_frame))
+    }
+
+    fn hear(&mut self, body: u64, now: UtcTime) {
+        if self.heard[0].is_some_and(|(last, _)| last != body) {
+            self.heard[1] = self.heard[0];
+        }
+        self.heard[0] = Some((body, now));
+    }
+
+    /// True if a body other than `body` may yet bring what is missing.
+    fn hears_another(&self, body: u64, now: UtcTime) -> bool {
+        self.heard.iter().flatten().any(|(other, at)| *other != body && *at + self.window > now)
+    }
+
+    /// Leaves out the leading samples whose time is taken or given up.
+    fn drop_known(&mut self, body: u64, mut samples: Vec<Sample>, half_frame: i64) -> Vec<Sample> {
+        let known = samples.iter().take_while(|s| self.is_known(s, half_frame)).count();
+        for sample in samples.drain(..known) {
+            if self.floor.is_some_and(|floor| sample.decode_time < floor) {
+                self.counts.late += 1;
+            } else {
+                self.counts.duplicate += 1;
+                self.candidates.compare(body, &sample);
+            }
+        }
+        samples
+    }
+
+    fn is_known(&self, sample: &Sample, half_frame: i64) -> bool {
+        let given_up = self.floor.is_some_and(|floor| sample.decode_time < floor);
+        given_up || self.expected.is_some_and(|expected| sample.decode_time < expected.saturating_sub(half_frame))
+    }
+
+    fn take(&mut self, body: u64, samples: Vec<Sample>, half_frame: i64, ready: &mut Vec<Sample>) {
         for sample in samples {
-            if self.expected.is_some_and(|expected| sample.decode_time < expected - half_frame) {
+            if self.is_known(&sample, half_frame) {
                 self.counts.duplicate += 1;
                 continue;
             }
             self.expected = Some(sample.decode_time.saturating_add(i64::from(sample.duration)));
+            self.candidates.taken(body, &sample);
             ready.push(sample);
         }
     }
 
     fn drain(&mut self, half_frame: i64, now: UtcTime, ready: &mut Vec<Sample>) {
-        while let Some(entry) = self.early.first_entry() {
-            let start = *entry.key();
-            let fits = self.expected.is_none_or(|expected| start <= expected + half_frame);
-            if !fits {
+        while let Some((&start, early)) = self.early.first_key_value() {
+            let body = early.body;
+            let stale = early.samples.last().is_none_or(|s| self.is_known(s, half_frame));
+            let fits = self.fits(start, half_frame);
+            let sync = early.samples.first().is_some_and(|s| s.sync);
+            let goes_on = fits && (sync || self.candidates.may_continue(body));
+            if !stale && !goes_on {
                 // A second fragment of the same body that does not fill the hole either: the missing one is not coming
-                // on that connection, and no other is known to bring it.
-                let source = entry.get().source;
-                let expired = entry.get().received + self.window <= now;
-                let repeated = self.early.values().filter(|e| e.source == source).count() > 1;
+                // on that connection.
+                let repeated = !fits
+                    && self.early.values().filter(|e| e.body == body).nth(1).is_some()
+                    && !self.hears_another(body, now);
+                let expired = early.received + self.window <= now;
                 if !expired && !repeated && self.early.len() <= self.early_max {
                     return;
                 }
                 self.counts.missing += 1;
             }
-            if let Some((_, early)) = self.early.pop_first() {
-                self.take(early.samples, half_frame, ready);
+            let Some((_, early)) = self.early.pop_first() else { return };
+            let mut samples = self.drop_known(body, early.samples, half_frame);
+            if !self.candidates.may_continue(body) {
+                // Pictures of another encoder: those that refer to samples we do not have are of no use.
+                let usable = samples.iter().position(|s| s.sync).unwrap_or(samples.len());
+                self.counts.late += usable as u64;
+                samples.drain(..usable);
             }
+            self.take(body, samples, half_frame, ready);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    const T0: UtcTime = UtcTime::from_nanos(0);
-
-    fn fragment(start: i64) -> Vec<Sample> {
-        (0..2)
-            .map(|i| Sample { decode_time: start + i * 10, composition_offset: 0, duration: 10, sync: i == 0, data: Bytes::new() })
-            .collect()
-    }
-
-    fn starts(samples: &[Sample]) -> Vec<i64> {
-        samples.iter().map(|s| s.decode_time).collect()
-    }
-
-    #[test]
-    fn a_duplicate_is_counted_and_dropped() {
-        let (mut intake, mut ready) = (Intake::new(Duration::from_secs(3), 8), Vec::new());
-        for start in [0, 20, 0, 20, 40] {
-            intake.push(1, fragment(start), 5, T0, &mut ready);
-        }
-        assert_eq!(starts(&ready), [0, 10, 20, 30, 40, 50]);
-        assert_eq!(intake.counts().duplicate, 4);
-    }
-
-    #[test]
-    fn fragments_that_swap_places_come_out_in_order() {
-        let (mut intake, mut ready) = (Intake::new(Duration::from_secs(3), 8), Vec::new());
-        for (source, start) in [(1, 0), (2, 40), (3, 20)] {
-            intake.push(source, fragment(start), 5, T0, &mut ready);
-        }
-        assert_eq!(starts(&ready), [0, 10, 20, 30, 40, 50]);
-        assert_eq!(intake.counts().missing, 0);
-    }
-
-    #[test]
-    fn a_hole_is_accepted_when_its_window_closes() {
-        let (mut intake, mut ready) = (Intake::new(Duration::from_secs(3), 8), Vec::new());
-        intake.push(1, fragment(0), 5, T0, &mut ready);
-        intake.push(2, fragment(40), 5, T0, &mut ready);
-        assert_eq!(ready.len(), 2);
-        intake.advance(5, T0 + Duration::from_millis(2_999), &mut ready);
-        assert_eq!(ready.len(), 2);
-        intake.advance(5, T0 + Duration::from_secs(3), &mut ready);
-        assert_eq!(starts(&ready), [0, 10, 40, 50]);
-        assert_eq!(intake.counts().missing, 1);
-        intake.push(3, fragment(20), 5, T0, &mut ready);
-        assert_eq!(intake.counts().duplicate, 2);
-    }
-
-    #[test]
-    fn one_body_with_a_hole_waits_for_one_fragment_only() {
-        let (mut intake, mut ready) = (Intake::new(Duration::from_secs(3), 8), Vec::new());
-        for start in [0, 40, 60] {
-            intake.push(1, fragment(start), 5, T0, &mut ready);
-        }
-        assert_eq!(starts(&ready), [0, 10, 40, 50, 60, 70]);
     }
 }

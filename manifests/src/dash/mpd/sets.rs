@@ -170,7 +170,8 @@ fn reference_time(input: &Input, shown: &Shown) -> ProducerReferenceTime {
         presentationTime: Some(template::NumberScale::of(input.grid).time_of(shown.first)),
         prtType: Some("encoder".into()),
         wallClockTime: Some(chrono::DateTime::from_timestamp_nanos(start.nanos())),
-        ..ProducerReferenceTime::default()
+        // Names the form of wallClockTime: without it shaka reads an NTP number.
+        UTCTiming: Some(super::utc_timing("http-xsdate", input.utc_timing_url)),
     }
 }
 

@@ -4,7 +4,7 @@
 use dash_mpd::{FailoverContent, Fcs, S, SegmentTemplate, SegmentTimeline};
 use headwater_media::{Generation, Grid, MediaDuration, Segment, SegmentNumber, Track};
 
-use super::{Input, Shown};
+use super::{Input, SEGMENT_SLACK, Shown, State};
 
 /// Ticks of the `$Number$` templates at least, so that chunks print in them too.
 const TICKS_MIN: u64 = 1_000;
@@ -60,6 +60,8 @@ pub(super) fn number(
         media: Some("$RepresentationID$/$Number$.m4s".into()),
         initialization: Some(initialization(generation)),
         startNumber: Some(shown.first.0),
+        // Tracks end at different segments; players ask for no further one.
+        endNumber: if matches!(input.state, State::Ended { .. }) { last_number(input, shown, track) } else { None },
         duration: Some(scale.duration as f64),
         timescale: Some(scale.timescale),
         presentationTimeOffset: Some(scale.time_of(shown.first)),
@@ -73,9 +75,16 @@ pub(super) fn number(
 pub(super) fn timeline(input: &Input, shown: &Shown, track: &Track, generation: Generation) -> SegmentTemplate {
     let start = input.grid.start(shown.first, track.timescale);
     let (mut runs, mut lost): (Vec<S>, Vec<Fcs>) = (Vec::new(), Vec::new());
+    let slack = ticks(SEGMENT_SLACK.rescale(track.timescale).ticks());
+    let mut end: Option<u64> = None;
     for segment in segments_of(input, shown, track) {
         let time = ticks(segment.start.rescale(track.timescale).ticks());
         let duration = ticks(segment.duration.rescale(track.timescale).ticks());
+        // A segment that was cut short, and a gap that was told by the grid, leave a rest that is lost as well.
+        if let Some(end) = end.filter(|end| time > end.saturating_add(slack)) {
+            lose(&mut lost, end, time - end);
+        }
+        end = Some(time.saturating_add(duration));
         if segment.gap {
             lose(&mut lost, time, duration);
         } else {
@@ -148,6 +157,10 @@ fn segments_of<'a>(input: &Input<'a>, shown: &Shown, track: &Track) -> impl Iter
         let segments = window.iter_from(usize::try_from(skip).unwrap_or(usize::MAX));
         segments.take_while(move |s| s.number < end).map(|s| &**s)
     })
+}
+
+fn last_number(input: &Input, shown: &Shown, track: &Track) -> Option<u64> {
+    segments_of(input, shown, track).filter(|s| !s.gap).last().map(|s| s.number.0)
 }
 
 pub(super) fn has_segments(input: &Input, shown: &Shown, track: &Track) -> bool {
