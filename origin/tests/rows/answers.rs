@@ -229,6 +229,22 @@ async fn a_segment_in_progress_is_sent_as_it_grows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_segment_that_goes_on_after_a_silence_is_served_again() {
+    let (stage, mut encoder, whole) = live().await;
+    encoder.until(at(13_500)).await;
+    // Nothing is captured for seven seconds, then the same connection goes on where it was.
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    encoder.delay = std::time::Duration::from_millis(7_020);
+    encoder.until(at(20_800)).await;
+    let path = format!("v0/{}.m4s", whole + 1);
+    let open = stage.park(&path);
+    encoder.until(at(21_300)).await;
+    let open = open.answer().await;
+    assert_eq!((open.status, open.broken), (StatusCode::OK, false));
+    assert_eq!(open.body, stage.get(&path).await.body);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_segment_whose_source_falls_silent_is_broken_off_not_ended() {
     let (stage, mut encoder, whole) = live().await;
     let open = stage.park(&format!("v0/{}.m4s", whole + 1));

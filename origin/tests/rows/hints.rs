@@ -105,22 +105,31 @@ async fn the_first_part_of_the_next_segment_is_hinted_when_a_segment_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_header_is_hinted_before_it_is_needed() {
+async fn a_new_header_is_hinted_before_it_is_needed_and_held_until_it_is_there() {
     let (stage, mut encoder) = live().await;
-    encoder.until(at(6_030)).await;
-    let clients = [stage.follow("v1"), stage.follow("a0")];
+    encoder.until(at(5_230)).await;
+    let next = stage.media("v0").await.newest().0 + 1;
     encoder.feed("v0").change(Source::hevc("v0"));
-    encoder.until(at(9_000)).await;
-    let mut hinted = 0;
-    for client in clients {
-        for seen in client.leave().await {
-            let maps = seen.playlist.hints.iter().filter(|(kind, _)| kind == "MAP").count();
-            assert!(maps <= 1 && seen.playlist.hints.len() - maps <= 1, "one of each type: {}", seen.playlist.text);
-            hinted += maps;
-        }
+    encoder.until(at(5_500)).await;
+    let mut held = Vec::new();
+    for track in ["v0", "v1", "a0"] {
+        let media = stage.media(track).await;
+        assert_eq!(media.hint("MAP"), Some("init-1.mp4"), "{track}: {}", media.text);
+        assert_eq!(media.hints.len(), 2, "one of each type: {}", media.text);
+        held.push((track, stage.park(&format!("{track}/init-1.mp4"))));
     }
-    println!("{hinted} playlists hinted a header");
-    assert_eq!(stage.get("v0/init-1.mp4").await.status, StatusCode::OK);
+    encoder.until(at(6_000)).await;
+    assert!(held.iter().all(|(_, parked)| parked.is_held()));
+    encoder.until(at(6_300)).await;
+    for (track, parked) in held {
+        assert!(!parked.is_held(), "{track}");
+        assert_eq!(parked.answer().await.status, StatusCode::OK, "{track}");
+        let media = stage.media(track).await;
+        assert_eq!(media.hints.len(), 1, "{track}: {}", media.text);
+        let first = media.segment(next).expect("the first of the new header");
+        assert_eq!((first.discontinuity, first.map.as_deref()), (true, Some("init-1.mp4")), "{track}");
+    }
+    assert_eq!(stage.get("v0/init-2.mp4").await.status, StatusCode::NOT_FOUND, "one that nobody has announced");
 }
 
 /// When the reported part ends, in milliseconds since the epoch, if `held` has it.

@@ -61,6 +61,14 @@ async fn a_channel_that_does_not_start_is_told_so_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_encoder_that_ends_its_bodies_is_thanked_for_them() {
+    let stage = Stage::new();
+    let mut encoder = Encoder::of(&stage, vec![Source::video("v0"), Source::audio("a0")]);
+    encoder.until(at(3_000)).await;
+    assert_eq!(encoder.finish().await, [StatusCode::OK, StatusCode::OK]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_named_before_it_can_be_read() {
     let stage = Stage::new();
     let mut encoder = Encoder::of(&stage, vec![Source::video("v0"), Source::audio("a0")]);

@@ -106,6 +106,30 @@ async fn each_version_of_a_playlist_is_the_same_on_both() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_of_coding_is_told_alike_by_both() {
+    let (one, other) = (Stage::new(), Stage::new());
+    let mut encoder = Encoder::from(one.clock, BASE, ladder());
+    encoder.connect(&one);
+    encoder.until(at(7_130)).await;
+    encoder.connect(&other);
+    for (when, track) in [(12_030, "v0"), (20_930, "v1"), (28_250, "v0")] {
+        encoder.until(at(when)).await;
+        let feed = encoder.feed(track);
+        let hevc = feed.source.header.codec.family() != Source::video("v0").header.codec.family();
+        feed.change(if hevc { Source::video("v0") } else { Source::hevc("v0") });
+    }
+    for step in 0..20 {
+        encoder.until(at(30_110 + step * 330)).await;
+        for track in TRACKS {
+            let path = format!("{track}/media.m3u8");
+            assert_eq!(one.get(&path).await.text(), other.get(&path).await.text(), "{path} step {step}");
+        }
+        assert_same_objects(&one, &other, "after a change of coding").await;
+    }
+    assert_eq!(one.media("a0").await.all().last().map(|s| s.discontinuities), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_push_cut_into_other_chunks_gives_the_same_parts() {
     let (one, other) = (Stage::new(), Stage::new());
     let mut fine = Encoder::of(&one, ladder());
