@@ -2,6 +2,7 @@
 //! The command line: one verb per file.
 
 use std::io::IsTerminal;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use headwater_net::Shutdown;
@@ -29,11 +30,18 @@ enum Command {
 }
 
 impl Headwater {
+    /// Carries out the verb and says in one line why it failed, if it did.
+    pub(crate) async fn main(self) -> ExitCode {
+        let Err(error) = self.run().await else { return ExitCode::SUCCESS };
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    }
+
     /// Carries out the verb, until its end or SIGINT or SIGTERM.
     ///
     /// # Errors
     /// The verb's own.
-    pub(crate) async fn run(self) -> anyhow::Result<()> {
+    async fn run(self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         let ansi = std::io::stderr().is_terminal();
         tracing_subscriber::fmt()

@@ -7,16 +7,12 @@ mod push;
 mod serve;
 mod watch;
 
-use std::process::ExitCode;
-
 use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    let Err(error) = command::Headwater::parse().run().await else { return ExitCode::SUCCESS };
-    eprintln!("error: {error:#}");
-    ExitCode::FAILURE
+async fn main() -> std::process::ExitCode {
+    command::Headwater::parse().main().await
 }

@@ -12,7 +12,7 @@ use headwater_manifests::Targets;
 use headwater_manifests::dash::mpd::{self, Input, Latency, Period, State};
 use headwater_manifests::dash::read;
 use headwater_media::{
-    Generation, Grid, Ladder, MediaDuration, MediaTime, SegmentNumber, Timescale, TrackId, UtcTime, Window,
+    Generation, Grid, Ladder, MediaDuration, MediaTime, Segment, SegmentNumber, Timescale, TrackId, UtcTime, Window,
 };
 
 const LATENCY: Latency = Latency { target_ms: 3_000, min_ms: 1_500, max_ms: 6_000 };
@@ -300,6 +300,16 @@ fn an_ended_channel_is_static_and_begins_where_its_window_does() {
     }
     let read = read::parse(channel.number().as_bytes()).unwrap();
     assert_eq!(read.periods[0].representations[0].template.as_ref().unwrap().start_number, FIRST);
+    assert!(channel.number().contains(&format!(" endNumber=\"{}\"", FIRST + 9)));
+}
+
+#[test]
+fn the_rest_of_a_segment_that_was_cut_short_is_lost_too() {
+    let cut = Segment { duration: MediaDuration::new(36_000, common::scale(90_000)), ..segment(FIRST + 1) };
+    let shown = window([segment(FIRST), cut, segment(FIRST + 2)], None);
+    let text = Channel::new(tracks([video("v0", (640, 360), 812_000)]), &shown).timeline();
+    let at = FIRST * 180_000 + 216_000;
+    assert!(text.contains(&format!("<FCS t=\"{at}\" d=\"144000\"/>")), "{text}");
 }
 
 #[test]

@@ -74,6 +74,16 @@ fn a_patch_drops_the_oldest_and_adds_the_newest_run() {
 }
 
 #[test]
+fn a_misfit_names_its_mpd_and_changes_nothing() {
+    let shown = window((FIRST..FIRST + 4).map(segment), None);
+    assert_eq!(
+        utf8(patch::misfit(&live(&shown, 1_000))),
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Patch xmlns=\"urn:mpeg:dash:schema:mpd-patch:2020\" mpdId=\"demo\" \
+         originalPublishTime=\"1970-01-01T00:00:01Z\" publishTime=\"1970-01-01T00:00:01Z\"/>"
+    );
+}
+
+#[test]
 fn what_is_more_than_a_moving_timeline_is_not_patched() {
     let shown = window((FIRST..FIRST + 4).map(segment), None);
     let from = live(&shown, 1_000);

@@ -191,8 +191,6 @@ pub enum Freshness {
     MediaError,
     /// A missing object that is expected after this long.
     Expected(Duration),
-    /// A missing object that has left the window for good.
-    Gone,
 }
 
 impl Freshness {
@@ -204,7 +202,6 @@ impl Freshness {
             Self::Playlist => target / 2,
             Self::PlaylistError | Self::MediaError => target,
             Self::Media => Duration::from_secs(31_536_000),
-            Self::Gone => Duration::from_secs(3_600),
             Self::Expected(until) => until.saturating_sub(Duration::from_millis(50)).min(target),
         }
     }

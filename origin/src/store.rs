@@ -46,8 +46,9 @@ pub struct StoredSegment {
     pub number: SegmentNumber,
     /// Earliest presentation time.
     pub start: MediaTime,
-    /// What a reader of the segment in progress follows.
-    body: Growing,
+    /// What a reader of the segment in progress follows; another one once its source has failed and come back.
+    /// Guards the handle; held to clone or to replace it.
+    body: RwLock<Growing>,
     /// Guards the representation; held to clone a handle or to append one.
     state: RwLock<State>,
 }
@@ -63,14 +64,14 @@ pub enum Media {
 
 impl StoredSegment {
     fn new(number: SegmentNumber, start: MediaTime) -> Self {
-        Self { number, start, body: Growing::new(), state: RwLock::new(State::Open(Vec::new())) }
+        Self { number, start, body: RwLock::new(Growing::new()), state: RwLock::new(State::Open(Vec::new())) }
     }
 
     /// The whole segment, or the body that grows towards it.
     pub fn media(&self) -> Media {
         match &*self.state.read() {
             State::Sealed { whole, .. } => Media::Whole(whole.clone()),
-            State::Open(_) => Media::Growing(self.body.clone()),
+            State::Open(_) => Media::Growing(self.body.read().clone()),
         }
     }
 
@@ -103,10 +104,13 @@ impl StoredSegment {
 
     fn append(&self, part: Bytes) {
         let body = part.clone();
+        if self.body.read().ended() == Some(growing::End::Failed) {
+            self.begin_anew();
+        }
         if let State::Open(parts) = &mut *self.state.write() {
             parts.push(Tagged::new(part));
         }
-        self.body.append(body);
+        self.body.read().append(body);
     }
 
     /// Joins the parts into one object. The copy costs what the segment weighs, once; afterwards every part is a slice.
@@ -124,11 +128,20 @@ impl StoredSegment {
             *state = State::Sealed { whole: Tagged::new(whole.freeze()), parts };
         }
         drop(state);
-        self.body.end(growing::End::Complete);
+        self.body.read().end(growing::End::Complete);
     }
 
     fn abort(&self) {
-        self.body.end(growing::End::Failed);
+        self.body.read().end(growing::End::Failed);
+    }
+
+    /// The source came back after all: whoever asks from here on reads every part.
+    fn begin_anew(&self) {
+        let body = Growing::new();
+        if let State::Open(parts) = &*self.state.read() {
+            parts.iter().for_each(|part| body.append(part.bytes.clone()));
+        }
+        *self.body.write() = body;
     }
 }
 

@@ -168,7 +168,8 @@ fn decoded(channel: &str, track: &Track, codec: &str, wish: &Wish) -> Vec<i64> {
     assert_eq!(complaints, "", "{channel}/{}", track.id);
     let (scale, samples) = boxes::samples(&std::fs::read(&path).expect("a scratch file"));
     let csv = String::from_utf8_lossy(&csv).into_owned();
-    assert_eq!(csv.trim(), format!("{codec},{}", samples.len()), "{channel}/{}: codec and frames decoded", track.id);
+    let csv = csv.trim().trim_end_matches(',');
+    assert_eq!(csv, format!("{codec},{}", samples.len()), "{channel}/{}: codec and frames decoded", track.id);
     for pair in samples.windows(2) {
         let contiguous = pair[1].decode_time == pair[0].decode_time + pair[0].duration;
         assert!(contiguous, "{channel}/{}: {:?} then {:?} in 1/{scale} s", track.id, pair[0], pair[1]);

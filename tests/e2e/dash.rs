@@ -99,7 +99,7 @@ impl Arriving {
         Ok(count > 0)
     }
 
-    fn to_end(&mut self) -> std::io::Result<()> {
+    fn read_out(&mut self) -> std::io::Result<()> {
         while self.more()? {}
         Ok(())
     }
@@ -192,7 +192,11 @@ fn the_named_clocks_tell_the_time() {
             } else {
                 let text = get(&url).text();
                 let told = date(text.trim()).unwrap_or_else(|| panic!("{text:?} is no xs:dateTime")) as f64 / 1e9;
-                assert!((before - 0.002..now() + 0.002).contains(&told), "{told} is not between {before} and {}", now());
+                assert!(
+                    (before - 0.002..now() + 0.002).contains(&told),
+                    "{told} is not between {before} and {}",
+                    now()
+                );
             }
         }
     }
@@ -363,7 +367,7 @@ fn a_segment_in_progress_arrives_chunk_by_chunk() {
         let due = representation.available_at(number);
         // NB: a busy test machine may be late; early would be a lie.
         assert!((due - 0.15..due + 1.0).contains(&first_byte), "due at {due}, first byte at {first_byte}");
-        segment.to_end().expect("the whole segment");
+        segment.read_out().expect("the whole segment");
         let spread = segment.at.last().unwrap().saturating_sub(segment.at[0]);
         assert!(segment.at.len() >= 4, "{id} came in {} pieces", segment.at.len());
         assert!(spread > Duration::from_millis(500), "{id} came within {spread:?}");
@@ -383,7 +387,7 @@ fn a_late_joiner_gets_what_is_there_at_once_and_then_the_rest() {
     segment.more().expect("what is there");
     assert_eq!(&segment.bytes[4..8], b"styp", "from its first byte");
     assert!(now() < representation.start_of(number + 1) + 0.1, "only once it was whole");
-    segment.to_end().expect("the rest");
+    segment.read_out().expect("the rest");
     assert!(get(&mpd.resolve(&representation.number_path(number))).body == segment.bytes);
 }
 
@@ -395,7 +399,7 @@ fn a_source_that_dies_within_a_segment_cuts_the_response() {
     let mut segment = Arriving::get(&mpd.resolve(&mpd.representation("v0").number_path(number)));
     segment.more().expect("a chunk");
     pusher.kill();
-    let end = segment.to_end();
+    let end = segment.read_out();
     assert!(end.is_err(), "a stump of {} bytes ended as if it were whole", segment.bytes.len());
     origin.wait_channel("live", |c| c["state"] == "stalled");
 }

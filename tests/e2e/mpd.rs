@@ -104,7 +104,9 @@ impl Representation {
             duration: number("duration"),
             start_number: number("startNumber"),
             end_number: number("endNumber"),
-            availability_time_offset: template.get("availabilityTimeOffset").map_or(0.0, |v| v.parse().expect("seconds")),
+            availability_time_offset: template
+                .get("availabilityTimeOffset")
+                .map_or(0.0, |v| v.parse().expect("seconds")),
             timeline,
             lost: lost.collect(),
             media: template.want("media").replace("$RepresentationID$", element.want("id")),

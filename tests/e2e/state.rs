@@ -31,7 +31,8 @@ fn list(value: &Value) -> &[Value] {
 #[test]
 fn the_api_tells_every_channel_and_what_it_holds() {
     let demo = Headwater::shared_demo();
-    let full = |c: &Value| list(&c["tracks"]).len() == 4 && list(&c["tracks"]).iter().all(|t| list(&t["segments"]).len() > 2);
+    let full =
+        |c: &Value| list(&c["tracks"]).len() == 4 && list(&c["tracks"]).iter().all(|t| list(&t["segments"]).len() > 2);
     let channel = demo.wait_channel("demo", full);
     let answer = get(&demo.url("/api/v1/channels"));
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
@@ -95,7 +96,8 @@ fn exposition(text: &str) -> BTreeMap<String, Family> {
     for line in text.lines().take_while(|l| *l != "# EOF") {
         if let Some(comment) = line.strip_prefix("# ") {
             let mut words = comment.splitn(3, ' ');
-            let (word, of, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or(""));
+            let mut word = || words.next().unwrap_or("");
+            let (word, of, rest) = (word(), word(), word());
             match word {
                 "HELP" => {
                     assert!(!families.contains_key(of), "{of} twice");
@@ -136,7 +138,9 @@ fn metrics_are_openmetrics_with_units_and_help() {
     assert_eq!(get(&demo.url("/live/demo/v0/media.m3u8")).status, 200);
     assert_eq!(get(&demo.url("/live/demo/v0/1.m4s")).status, 404);
     let answer = get(&demo.url("/metrics"));
-    assert!(answer.header("content-type").is_some_and(|t| t.starts_with("application/openmetrics-text; version=1.0.0")));
+    assert!(
+        answer.header("content-type").is_some_and(|t| t.starts_with("application/openmetrics-text; version=1.0.0"))
+    );
     let families = exposition(&answer.text());
     let of = |family: &str, label: &str| {
         let family = families.get(family).unwrap_or_else(|| panic!("no {family}"));
@@ -163,7 +167,8 @@ fn a_log_line_is_a_time_a_level_a_fact_and_its_fields() {
         let level = rest.trim_start().split(' ').next().unwrap_or("");
         assert!(matches!(level, "INFO" | "WARN" | "ERROR"), "{line}");
     }
-    for (fact, field) in [("track", "codec=avc1"), ("segment duration", "segment_seconds=1"), ("live", "channel=demo")] {
+    for (fact, field) in [("track", "codec=avc1"), ("segment duration", "segment_seconds=1"), ("live", "channel=demo")]
+    {
         assert!(log.lines().any(|l| l.contains(fact) && l.contains(field)), "{fact} {field} is not in\n{log}");
     }
 }
@@ -209,7 +214,10 @@ fn a_push_is_admitted_by_any_way_of_showing_a_key_and_refused_without() {
     assert_eq!(post("/ingest/news/Streams(v0.cmfv)", &[("authorization", &basic(wrong))]).status, 403);
     assert_eq!(post("/ingest/news/Streams(v0.cmfv)?token=wrong", &[]).status, 403);
     assert_eq!(post("/ingest/own/Streams(v0.cmfv)", &[("authorization", &basic(right))]).status, 403);
-    assert_eq!(list(&serde_json::from_str::<Value>(&get(&origin.url("/api/v1/channels")).text()).unwrap()["channels"]).len(), 1);
+    assert_eq!(
+        list(&serde_json::from_str::<Value>(&get(&origin.url("/api/v1/channels")).text()).unwrap()["channels"]).len(),
+        1
+    );
     assert_eq!(post("/ingest/one/Streams(v0.cmfv)", &[("authorization", &basic(right))]).status, 200);
     assert_eq!(post("/ingest/two/Streams(v0.cmfv)?token=second", &[]).status, 200);
     assert_eq!(post("/ingest/three/s3cret/Streams(v0.cmfv)", &[]).status, 200);

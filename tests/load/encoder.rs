@@ -87,6 +87,11 @@ impl Encoder {
         format!("{track}/{}.m4s", self.next_part().0 - 2)
     }
 
+    /// True if the next chunk's time has passed.
+    pub(crate) fn is_late(&self) -> bool {
+        Instant::now() > self.began + STEP * u32::try_from(self.steps + 1).expect("in range")
+    }
+
     /// Runs in real time.
     pub(crate) async fn run(&mut self, length: Duration) {
         for _ in 0..length.as_millis() / STEP.as_millis() {

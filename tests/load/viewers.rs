@@ -12,64 +12,64 @@ use tokio::time::Instant;
 
 use crate::origin::Origin;
 
-/// Requests that wait for one part.
+/// Viewers with a connection each, kept between requests.
+pub(crate) struct Crowd {
+    idle: Vec<TcpStream>,
+}
+
+/// Requests of a crowd that wait for their answers.
 pub(crate) struct Parked {
-    playlists: Vec<JoinHandle<Instant>>,
-    parts: Vec<JoinHandle<Instant>>,
+    tasks: Vec<JoinHandle<(TcpStream, Instant)>>,
 }
 
-/// Parks `waiters` playlist reloads and as many requests for the announced part.
-pub(crate) async fn park(origin: &Origin, channel: &str, part: (i64, u64), waiters: usize) -> Parked {
-    let (msn, index) = part;
-    let list = format!("/live/{channel}/v2/media.m3u8?_HLS_msn={msn}&_HLS_part={index}&_HLS_skip=YES");
-    let held = format!("/live/{channel}/v2/{msn}.{index}.m4s");
-    let playlists = requests(origin, &list, waiters).await;
-    let parts = requests(origin, &held, waiters).await;
-    until_parked(origin, waiters * 2).await;
-    Parked { playlists, parts }
-}
-
-/// Parks playlist reloads only.
-pub(crate) async fn park_playlists(origin: &Origin, channel: &str, part: (i64, u64), waiters: usize) -> Parked {
-    let list = format!("/live/{channel}/v2/media.m3u8?_HLS_msn={}&_HLS_part={}&_HLS_skip=YES", part.0, part.1);
-    let playlists = requests(origin, &list, waiters).await;
-    until_parked(origin, waiters).await;
-    Parked { playlists, parts: Vec::new() }
-}
-
-async fn until_parked(origin: &Origin, waiters: usize) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while origin.metric("headwater_waiters").await < waiters as u64 {
-        assert!(Instant::now() < deadline, "expected {waiters} parked requests");
+impl Crowd {
+    /// Connects `count` viewers.
+    pub(crate) async fn connect(origin: &Origin, count: usize) -> Self {
+        let mut idle = Vec::with_capacity(count);
+        for _ in 0..count {
+            idle.push(origin.connect().await);
+        }
+        Self { idle }
     }
-}
 
-async fn requests(origin: &Origin, path: &str, count: usize) -> Vec<JoinHandle<Instant>> {
-    let mut tasks = Vec::with_capacity(count);
-    for _ in 0..count {
-        let mut stream = origin.connect().await;
-        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.expect("a request sent");
-        tasks.push(tokio::spawn(async move {
-            let mut answer = Vec::with_capacity(16 * 1024);
-            read_one(&mut stream, &mut answer).await;
-            Instant::now()
-        }));
+    /// Every viewer asks for `path`.
+    pub(crate) async fn ask(&mut self, path: &str) -> Parked {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let mut tasks = Vec::with_capacity(self.idle.len());
+        for mut stream in self.idle.drain(..) {
+            stream.write_all(head.as_bytes()).await.expect("a request sent");
+            tasks.push(tokio::spawn(async move {
+                let mut answer = Vec::with_capacity(4 * 1024);
+                read_one(&mut stream, &mut answer).await;
+                (stream, Instant::now())
+            }));
+        }
+        Parked { tasks }
     }
-    tasks
-}
 
-impl Parked {
-    /// Milliseconds from `sent` to each answer's last byte: playlists, parts.
-    pub(crate) async fn answered(self, sent: Instant) -> (Vec<f64>, Vec<f64>) {
-        let mut times = (Vec::new(), Vec::new());
-        for (tasks, into) in [(self.playlists, &mut times.0), (self.parts, &mut times.1)] {
-            for task in tasks {
-                let at = task.await.expect("an answer");
-                into.push(at.saturating_duration_since(sent).as_secs_f64() * 1e3);
-            }
+    /// Milliseconds from `sent` to each answer's last byte.
+    pub(crate) async fn answered(&mut self, parked: Parked, sent: Instant) -> Vec<f64> {
+        let mut times = Vec::with_capacity(parked.tasks.len());
+        for task in parked.tasks {
+            let (stream, at) = task.await.expect("an answer");
+            self.idle.push(stream);
+            times.push(at.saturating_duration_since(sent).as_secs_f64() * 1e3);
         }
         times
+    }
+}
+
+/// The address of a reload that waits for a part of the top rendition.
+pub(crate) fn reload(channel: &str, part: (i64, u64)) -> String {
+    format!("/live/{channel}/v2/media.m3u8?_HLS_msn={}&_HLS_part={}&_HLS_skip=YES", part.0, part.1)
+}
+
+/// Waits until so many requests are parked.
+pub(crate) async fn until_parked(origin: &Origin, waiters: usize) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while origin.metric("headwater_waiters").await < waiters as u64 {
+        assert!(Instant::now() < deadline, "expected {waiters} parked requests");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

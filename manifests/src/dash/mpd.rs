@@ -66,7 +66,7 @@ pub struct Input<'a> {
 pub struct Period {
     /// `Period@id`, of letters, digits, `-`, `_`: patches name it in a path.
     pub id: String,
-    /// Its first segment; of a channel's first Period 0, whenever the origin joined.
+    /// Its first segment; of a channel's first Period the same one whenever the origin joined.
     pub first: SegmentNumber,
     /// The header of each track; a track that is not named is not in the Period.
     pub generations: Vec<(TrackId, Generation)>,

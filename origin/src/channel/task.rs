@@ -289,6 +289,8 @@ impl Task {
                     self.breaks.push(Break { first, generation });
                     self.forget_generations();
                     keep = true;
+                    // Its headers can be asked for from now on.
+                    self.show(now);
                 }
                 Output::Reset => self.reset(now),
                 Output::Defect(track, defect) => {

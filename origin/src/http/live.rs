@@ -287,7 +287,11 @@ impl Answer<'_> {
         }
         let snapshot = edge.snapshot();
         if !hinted(&snapshot, number, index) {
-            return self.ask.error(StatusCode::NOT_FOUND, expected(&snapshot, number, index), "neither published nor announced");
+            return self.ask.error(
+                StatusCode::NOT_FOUND,
+                expected(&snapshot, number, index),
+                "neither published nor announced",
+            );
         }
         let _parked = self.parked();
         // Held until the whole part is here, or another one than announced came.
@@ -341,7 +345,9 @@ fn skipping(form: Form, skip: Skip) -> Form {
 
 /// How long a part that is neither here nor announced is surely missing.
 fn expected(snapshot: &Snapshot, number: SegmentNumber, index: PartIndex) -> Freshness {
-    let (Some(part), Some(next)) = (snapshot.part_target, snapshot.window.next_number()) else { return Freshness::MediaError };
+    let (Some(part), Some(next)) = (snapshot.part_target, snapshot.window.next_number()) else {
+        return Freshness::MediaError;
+    };
     let here = snapshot.window.open().map_or(0, |open| open.parts.len());
     if snapshot.ended || number < next {
         return Freshness::MediaError;

@@ -51,7 +51,17 @@ async fn every_object_has_its_media_type_and_no_cookie() {
 async fn head_is_get_without_a_body_on_every_path() {
     let (stage, _encoder, whole) = live().await;
     let mut asked: Vec<String> = paths(whole).into_iter().map(|(path, _)| path).collect();
-    let others = ["/time", "/healthz", "/readyz", "/metrics", "/api/v1/channels", "nothing/media.m3u8", "v0/1.m4s", "v0/media.m3u8?_HLS_part=1", "/live/none/multivariant.m3u8"];
+    let others = [
+        "/time",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/api/v1/channels",
+        "nothing/media.m3u8",
+        "v0/1.m4s",
+        "v0/media.m3u8?_HLS_part=1",
+        "/live/none/multivariant.m3u8",
+    ];
     asked.extend(others.map(str::to_owned));
     asked.push(format!("v0/{}.m4s", whole + 9));
     for path in asked {
@@ -82,14 +92,21 @@ async fn media_is_served_in_ranges() {
         let part = async |range: &str| stage.get_with(&path, &[("range", range)]).await;
         let first = [part("bytes=0-99").await, part("bytes=100-").await];
         for answer in &first {
-            assert_eq!((answer.status, answer.header("etag")), (StatusCode::PARTIAL_CONTENT, all.header("etag")), "{path}");
+            assert_eq!(
+                (answer.status, answer.header("etag")),
+                (StatusCode::PARTIAL_CONTENT, all.header("etag")),
+                "{path}"
+            );
             assert!(answer.header("cache-control").contains("immutable"));
         }
         assert_eq!(first[0].header("content-range"), format!("bytes 0-99/{length}"));
         assert_eq!([&first[0].body[..], &first[1].body[..]].concat(), all.body);
         assert_eq!(part("bytes=-10").await.body, all.body[length - 10..]);
         let past = part("bytes=99999999-").await;
-        assert_eq!((past.status, past.header("content-range")), (StatusCode::RANGE_NOT_SATISFIABLE, format!("bytes */{length}").as_str()));
+        assert_eq!(
+            (past.status, past.header("content-range")),
+            (StatusCode::RANGE_NOT_SATISFIABLE, format!("bytes */{length}").as_str())
+        );
         assert_eq!(past.header("access-control-allow-origin"), "*");
         let stale = stage.get_with(&path, &[("range", "bytes=0-9"), ("if-range", "\"another\"")]).await;
         assert_eq!((stale.status, stale.body), (StatusCode::OK, all.body.clone()));
@@ -106,9 +123,15 @@ async fn a_copy_that_is_still_good_is_not_sent_again() {
             assert!(tag.starts_with('"'), "{path}: a strong validator, not {tag:?}");
             let again = stage.get_with(&path, &[("accept-encoding", coding), ("if-none-match", &tag)]).await;
             assert_eq!((again.status, again.body.len()), (StatusCode::NOT_MODIFIED, 0), "{path}");
-            assert_eq!((again.header("etag"), again.header("cache-control")), (tag.as_str(), first.header("cache-control")));
+            assert_eq!(
+                (again.header("etag"), again.header("cache-control")),
+                (tag.as_str(), first.header("cache-control"))
+            );
             let length = again.header("content-length");
-            assert!(length.is_empty() || length == first.body.len().to_string(), "{path}: {length:?} is not its length");
+            assert!(
+                length.is_empty() || length == first.body.len().to_string(),
+                "{path}: {length:?} is not its length"
+            );
             let other = stage.get_with(&path, &[("accept-encoding", coding), ("if-none-match", "\"another\"")]).await;
             assert_eq!((other.status, other.body), (StatusCode::OK, first.body), "{path}");
         }
@@ -190,7 +213,10 @@ async fn the_life_of_a_missing_object_ends_before_it_is_expected() {
 async fn any_page_may_read_answers_and_errors() {
     let (stage, _encoder, whole) = live().await;
     let mut asked: Vec<String> = paths(whole).into_iter().map(|(path, _)| path).collect();
-    asked.extend(["v9/media.m3u8", "v0/media.m3u8?_HLS_msn=x", "v0/1.m4s", "v0/x", "/live/none/x/media.m3u8", "timeline-1.mpp"].map(str::to_owned));
+    asked.extend(
+        ["v9/media.m3u8", "v0/media.m3u8?_HLS_msn=x", "v0/1.m4s", "v0/x", "/live/none/x/media.m3u8", "timeline-1.mpp"]
+            .map(str::to_owned),
+    );
     let check = |answer: &Answer, path: &str| {
         assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}: {}", answer.status);
         let exposed = answer.header("access-control-expose-headers");

@@ -234,7 +234,8 @@ async fn the_plain_twin_has_whole_segments_and_no_low_latency_tag() {
     encoder.until(at(21_100)).await;
     for track in TRACKS {
         let (plain, media) = (stage.playlist(&format!("{track}/plain.m3u8")).await, stage.media(track).await);
-        for tag in ["EXT-X-PART", "EXT-X-SERVER-CONTROL", "EXT-X-PRELOAD-HINT", "EXT-X-RENDITION-REPORT", "EXT-X-SKIP"] {
+        for tag in ["EXT-X-PART", "EXT-X-SERVER-CONTROL", "EXT-X-PRELOAD-HINT", "EXT-X-RENDITION-REPORT", "EXT-X-SKIP"]
+        {
             assert!(!plain.text.contains(tag), "{}", plain.text);
         }
         assert!(plain.version <= 8 && plain.open.is_none());

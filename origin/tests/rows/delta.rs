@@ -40,7 +40,10 @@ async fn a_delta_merged_by_a_client_is_the_full_playlist() {
             assert!(delta.version >= version, "version {} with {skip}", delta.version);
             let merged = merge(copy, &delta);
             assert_eq!(merged, full.segments, "step {step}");
-            assert_eq!((delta.open, delta.hints, delta.reports), (full.open.clone(), full.hints.clone(), full.reports.clone()));
+            assert_eq!(
+                (delta.open, delta.hints, delta.reports),
+                (full.open.clone(), full.hints.clone(), full.reports.clone())
+            );
             assert_eq!((delta.sequence, delta.discontinuity_sequence), (full.sequence, full.discontinuity_sequence));
             *copy = full;
         }

@@ -221,7 +221,8 @@ impl Encoder {
             Feed {
                 source,
                 next,
-                per_chunk: 1, per_border: None,
+                per_chunk: 1,
+                per_border: None,
                 zero: 0,
                 phase: 0,
                 muted: false,

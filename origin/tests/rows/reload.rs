@@ -198,7 +198,12 @@ async fn a_client_that_leaves_frees_its_place_at_once() {
     let edge = stage.origin.channel(CHANNEL).and_then(|c| c.edge("v0")).expect("a live track");
     let (places, parked) = (edge.waiters(), stage.waiters());
     let mut clients = Vec::new();
-    for path in [ask(segment, 5), format!("v0/media.m3u8?_HLS_msn={}", segment + 1), format!("v0/{segment}.5.m4s"), format!("v0/{}.m4s", segment + 1)] {
+    for path in [
+        ask(segment, 5),
+        format!("v0/media.m3u8?_HLS_msn={}", segment + 1),
+        format!("v0/{segment}.5.m4s"),
+        format!("v0/{}.m4s", segment + 1),
+    ] {
         clients.extend((0..25).map(|_| stage.park(&path)));
     }
     settle().await;

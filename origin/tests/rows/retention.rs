@@ -18,7 +18,12 @@ async fn parts_leave_the_playlist_after_three_targets_and_stay_reachable_for_thr
     let mut dropped = Vec::new();
     for segment in &media.segments {
         let after = end - (segment.date.expect("a date") as f64 + segment.duration * 1_000.0);
-        assert_eq!(segment.parts.is_empty(), after >= 6_000.0, "segment {} ends {after} ms before the end", segment.sequence);
+        assert_eq!(
+            segment.parts.is_empty(),
+            after >= 6_000.0,
+            "segment {} ends {after} ms before the end",
+            segment.sequence
+        );
         if segment.parts.is_empty() {
             dropped.push(segment.sequence);
         }
@@ -52,7 +57,11 @@ async fn a_segment_stays_reachable_as_long_as_any_playlist_that_named_it_lasts()
         for (number, since) in &left {
             let status = stage.get(&format!("v0/{number}.m4s")).await.status;
             let promised = (second - since) as f64 <= longest + 2.0;
-            assert!(status == StatusCode::OK || !promised, "segment {number} is gone {} s after it left", second - since);
+            assert!(
+                status == StatusCode::OK || !promised,
+                "segment {number} is gone {} s after it left",
+                second - since
+            );
             forgotten += u32::from(status == StatusCode::NOT_FOUND);
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_media::UtcTime;
-use headwater_net::listener::{Limits, serve};
 use headwater_net::Shutdown;
+use headwater_net::listener::{Limits, serve};
 use headwater_origin::Clock;
 use http::{HeaderMap, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
@@ -112,7 +112,8 @@ async fn both_versions_of_http_give_the_same_answers() {
     let (_stage, address, _encoder, shutdown) = serving().await;
     let (mut one, mut two) = (h1(address).await, h2(address).await);
     for path in ["multivariant.m3u8", "v0/media.m3u8", "v0/init-0.mp4", "v0/media.m3u8?_HLS_part=1", "v0/1.m4s"] {
-        let (a, b) = (read(one.send_request(get(address, path))).await, read(two.send_request(get(address, path))).await);
+        let (a, b) =
+            (read(one.send_request(get(address, path))).await, read(two.send_request(get(address, path))).await);
         assert_eq!((a.version, b.version), (Version::HTTP_11, Version::HTTP_2));
         assert_eq!((a.status, &a.body), (b.status, &b.body), "{path}");
         for name in ["date", "content-type", "content-length", "cache-control", "access-control-allow-origin"] {
@@ -132,7 +133,8 @@ async fn both_versions_of_http_give_the_same_answers() {
 async fn a_connection_that_breaks_frees_the_places_it_held() {
     let (stage, address, _encoder, shutdown) = serving().await;
     let mut client = h2(address).await;
-    let (segment, part) = Playlist::read(&text(&read(client.send_request(get(address, "v0/media.m3u8"))).await)).newest();
+    let (segment, part) =
+        Playlist::read(&text(&read(client.send_request(get(address, "v0/media.m3u8"))).await)).newest();
     let reload = format!("v0/media.m3u8?_HLS_msn={segment}&_HLS_part={}", part + 1);
     let held: Vec<_> = (0..20).map(|_| tokio::spawn(client.send_request(get(address, &reload)))).collect();
     let waits_for = async |count: i64| {

@@ -112,7 +112,10 @@ async fn a_part_closes_on_its_last_frame() {
     for Seen { at: seen_at, playlist } in &client.leave().await[1..] {
         // Sent 20 ms after its capture, read from the wire at the same instant; the frame after it is 40 ms away.
         let after_its_end = seen_at.nanos() as f64 / 1e6 - playlist.end_ms();
-        assert!((20.0..25.0).contains(&after_its_end), "published {after_its_end} ms after its last frame was captured");
+        assert!(
+            (20.0..25.0).contains(&after_its_end),
+            "published {after_its_end} ms after its last frame was captured"
+        );
     }
 }
 

@@ -148,7 +148,8 @@ async fn a_discontinuity_is_counted_on_through_a_restart() {
     let mut again = Encoder::from(stage.clock, at(7_000), ladder()).counting_from_zero();
     again.connect(&stage);
     again.until(at(14_000)).await;
-    let (generation, number) = (stage.media("v0").await.all().last().map(|s| s.discontinuities), stage.media("v0").await.newest().0);
+    let (generation, number) =
+        (stage.media("v0").await.all().last().map(|s| s.discontinuities), stage.media("v0").await.newest().0);
     assert_eq!(generation, Some(1));
     again.disconnect(0);
     stage.stop().await;

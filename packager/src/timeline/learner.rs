@@ -59,7 +59,19 @@ fn gop(run: &[Sample], frame: i64, scale: Timescale, seen: MediaDuration) -> Gop
     let mut earlier: Option<MediaDuration> = None;
     let mut first = Gop::Unknown;
     let mut opened = 0;
-    for (at, sample) in run.iter().enumerate().skip(1).filter(|(_, s)| s.sync) {
+    let mut holed = false;
+    for (at, pair) in run.windows(2).enumerate() {
+        let (before, sample, at) = (&pair[0], &pair[1], at + 1);
+        let step = sample.decode_time.saturating_sub(before.decode_time);
+        holed |= step.saturating_sub(i64::from(before.duration)) > frame / 2;
+        if !sample.sync {
+            continue;
+        }
+        if std::mem::take(&mut holed) {
+            // Across a hole nothing is told.
+            (earlier, opened) = (None, at);
+            continue;
+        }
         let distance = sample.presentation_time().saturating_sub(run[opened].presentation_time());
         let frames = i64::try_from(at - opened).unwrap_or(i64::MAX);
         opened = at;
@@ -209,6 +221,13 @@ mod tests {
     fn a_stretched_first_frame_does_not_count() {
         let times: Vec<_> = (0..60).map(|i| (if i == 0 { 0 } else { i * 512 + 274 }, i % 50 == 0)).collect();
         assert_eq!(learned(&times, 12_800), Gop::Seen(MediaDuration::from_millis(2_000)));
+    }
+
+    #[test]
+    fn a_hole_is_no_gop() {
+        let mut samples = run(&(0..200).map(|i| (i * 40, i % 50 == 0)).collect::<Vec<_>>());
+        samples.drain(60..110);
+        assert_eq!(read(&samples, scale(1_000)).unwrap().gop, Gop::Seen(MediaDuration::from_millis(2_000)));
     }
 
     #[test]

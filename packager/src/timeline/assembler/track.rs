@@ -11,7 +11,7 @@ use crate::timeline::progress::{Doubt, Progress, Raw};
 use crate::timeline::segmenter::{Rules, Segmenter};
 
 /// Fragments that may wait for an earlier one.
-const EARLY_MAX: usize = 32;
+const EARLY_MAX: usize = 256;
 /// EXTINF may round to TARGETDURATION but not above it.
 const ROUNDS_DOWN_MILLIS: i64 = 499;
 
@@ -177,7 +177,7 @@ impl TrackState {
 /// The longest part of at most `part` ticks that is a whole number of frames, at least one. Frames that a rounding made
 /// a tick longer still count.
 fn part_ticks(part: i64, frame: i64) -> i64 {
-    let frames = ((part + part / frame + 1) / frame).max(1);
+    let frames = ((part + part / frame) / frame).max(1);
     if frames > 1 { (frames * frame).min(part) } else { frame }
 }
 
