@@ -289,8 +289,7 @@ fn an_iframe_playlist_ranges_into_its_segments() {
 
 #[test]
 fn a_track_without_parts_still_takes_directives() {
-    let whole = |number| Segment { parts: Vec::new(), ..segment(number) };
-    let window = window((FIRST..FIRST + 3).map(whole), None);
+    let window = window((FIRST..FIRST + 3).map(segment), None);
     let targets = targets();
     let text = utf8(media::render(&Input { part_target: None, ..input(&window, &targets, &[]) }, Skip::None));
     assert!(text.contains("CAN-BLOCK-RELOAD=YES") && text.contains("PART-HOLD-BACK=1.5"));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The live edge of one track: the newest snapshot, whoever waits for the next, and each playlist rendered once.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use headwater_manifests::hls::media::{self, Hint, Report, Skip};
 use headwater_media::{Generation, TrackId, UtcTime, Window};
 use headwater_net::{gzip, tag};
 use http::HeaderValue;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::metrics::Counter;
@@ -135,8 +137,13 @@ pub struct LiveEdge {
     /// Its bytes.
     pub store: TrackStore,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    /// Guards the newest snapshots, oldest first; held for a push or a look. Whoever wakes late finds its version here.
+    recent: Mutex<VecDeque<Arc<Snapshot>>>,
     renders: Counter,
 }
+
+/// A part, a part with its segment's end, and both once more.
+const RECENT: usize = 4;
 
 impl LiveEdge {
     /// An edge with nothing published.
@@ -152,7 +159,7 @@ impl LiveEdge {
             published: UtcTime::from_nanos(0),
         };
         let snapshot = watch::Sender::new(Arc::new(snapshot(empty, renders.clone())));
-        Self { track, store: TrackStore::default(), snapshot, renders }
+        Self { track, store: TrackStore::default(), snapshot, recent: Mutex::default(), renders }
     }
 
     /// The newest snapshot.
@@ -167,17 +174,32 @@ impl LiveEdge {
 
     /// Publishes and wakes every waiter. The bytes it names must be in [`Self::store`] already.
     pub fn publish(&self, publication: Publication) {
-        self.snapshot.send_replace(Arc::new(snapshot(publication, self.renders.clone())));
+        let snapshot = Arc::new(snapshot(publication, self.renders.clone()));
+        let mut recent = self.recent.lock();
+        if recent.len() >= RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(Arc::clone(&snapshot));
+        drop(recent);
+        self.snapshot.send_replace(snapshot);
     }
 
     /// Waits for the first snapshot that `reached` accepts. A dropped call leaves no trace.
-    pub async fn reached(&self, reached: impl FnMut(&Arc<Snapshot>) -> bool) -> Arc<Snapshot> {
+    ///
+    /// Two versions may be published before a waiter wakes. It gets the one it waited for, not the newer one: the same
+    /// position is the same bytes on every origin.
+    pub async fn reached(&self, mut reached: impl FnMut(&Arc<Snapshot>) -> bool) -> Arc<Snapshot> {
         let mut receiver = self.snapshot.subscribe();
-        match receiver.wait_for(reached).await {
+        let begun = self.snapshot();
+        let found = match receiver.wait_for(&mut reached).await {
             Ok(snapshot) => Arc::clone(&snapshot),
             // The sender lives in `self`, which the caller holds.
             Err(_) => self.snapshot(),
-        }
+        };
+        let recent: Vec<_> = self.recent.lock().iter().cloned().collect();
+        let after = recent.iter().position(|s| Arc::ptr_eq(s, &begun)).unwrap_or(0);
+        let first = recent[after..].iter().find(|s| reached(s)).cloned();
+        first.unwrap_or(found)
     }
 }
 
@@ -194,5 +216,38 @@ fn snapshot(publication: Publication, renders: Counter) -> Snapshot {
         published,
         renders,
         forms: Default::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_media::MediaDuration;
+
+    fn at(nanos: i64, targets: Targets) -> Publication {
+        Publication {
+            window: Window::new(),
+            reports: Vec::new(),
+            targets,
+            part_target: None,
+            ended: false,
+            hint: Hint::None,
+            pending_header: None,
+            published: UtcTime::from_nanos(nanos),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_waiter_that_wakes_late_gets_the_version_it_waited_for() {
+        let [segment, part, window] = [2_000, 200, 60_000].map(MediaDuration::from_millis);
+        let targets = Targets::new(segment, part, window);
+        let edge = LiveEdge::new(TrackId::new("v0").unwrap(), targets, Counter::default());
+        edge.publish(at(1, targets));
+        let waiting = edge.reached(|s| s.published >= UtcTime::from_nanos(2));
+        let (woken, ()) = tokio::join!(waiting, async {
+            (2..5).for_each(|nanos| edge.publish(at(nanos, targets)));
+        });
+        assert_eq!(woken.published, UtcTime::from_nanos(2));
+        assert_eq!(edge.reached(|_| true).await.published, UtcTime::from_nanos(4));
     }
 }

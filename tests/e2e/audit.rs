@@ -155,7 +155,12 @@ fn lengths(channel: &str, track: &Track, wish: &Wish) {
     let until_last = if list.open.date.is_some() { list.segments.len() } else { list.segments.len() - 1 };
     let sum: i64 = list.segments[..until_last].iter().map(|s| s.duration).sum();
     let rounding = 1_000_000 + 5_000 * i64::try_from(until_last).unwrap_or(0);
-    assert!((last - first - sum).abs() <= rounding, "{channel}/{}: dates make {}, durations {sum}", track.id, last - first);
+    assert!(
+        (last - first - sum).abs() <= rounding,
+        "{channel}/{}: dates make {}, durations {sum}",
+        track.id,
+        last - first
+    );
 }
 
 /// Every frame decodes, none is missing and none is doubled, and each begins where the one before it ends. When each of
@@ -163,8 +168,11 @@ fn lengths(channel: &str, track: &Track, wish: &Wish) {
 fn decoded(channel: &str, track: &Track, codec: &str, wish: &Wish) -> Vec<i64> {
     let path = track.path();
     let entries = "stream=codec_name,nb_read_frames";
-    let (csv, complaints) =
-        run_bytes("ffprobe", &["-v", "error", "-count_frames", "-show_entries", entries, "-of", "csv=p=0", &path], TOOL);
+    let (csv, complaints) = run_bytes(
+        "ffprobe",
+        &["-v", "error", "-count_frames", "-show_entries", entries, "-of", "csv=p=0", &path],
+        TOOL,
+    );
     assert_eq!(complaints, "", "{channel}/{}", track.id);
     let (scale, samples) = boxes::samples(&std::fs::read(&path).expect("a scratch file"));
     let csv = String::from_utf8_lossy(&csv).into_owned();
@@ -210,7 +218,21 @@ impl Track {
     /// When the picture turns white.
     fn flashes(&self, times: &[i64]) -> Vec<i64> {
         let path = self.path();
-        let arguments = ["-v", "error", "-i", &path, "-vf", "scale=16:8", "-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "pipe:1"];
+        let arguments = [
+            "-v",
+            "error",
+            "-i",
+            &path,
+            "-vf",
+            "scale=16:8",
+            "-vsync",
+            "passthrough",
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "gray",
+            "pipe:1",
+        ];
         let (pixels, _) = run_bytes("ffmpeg", &arguments, TOOL);
         let frames = pixels.chunks(16 * 8).map(|f| f.iter().map(|p| u32::from(*p)).sum::<u32>() / (16 * 8) > 200);
         let white: Vec<bool> = frames.collect();
@@ -242,7 +264,21 @@ pub(crate) fn plays(url: &str, seconds: i64, streams: usize) {
     let length = seconds.to_string();
     let mut arguments = vec!["-v", "error"];
     arguments.extend(from_start);
-    arguments.extend(["-i", url, "-map", "0:v", "-map", "0:a", "-t", &length, "-vsync", "passthrough", "-f", "framemd5", "-"]);
+    arguments.extend([
+        "-i",
+        url,
+        "-map",
+        "0:v",
+        "-map",
+        "0:a",
+        "-t",
+        &length,
+        "-vsync",
+        "passthrough",
+        "-f",
+        "framemd5",
+        "-",
+    ]);
     let (text, complaints) = run_bytes("ffmpeg", &arguments, TOOL);
     assert_eq!(complaints, "", "{url}");
     let text = String::from_utf8_lossy(&text).into_owned();
@@ -252,7 +288,10 @@ pub(crate) fn plays(url: &str, seconds: i64, streams: usize) {
         if let Some((stream, scale)) = line.strip_prefix("#tb ").and_then(|l| l.split_once(": ")) {
             let (numerator, denominator) = scale.split_once('/').expect("a fraction");
             let at: usize = stream.parse().expect("a stream number");
-            scales.insert(at, numerator.parse::<f64>().expect("a number") / denominator.parse::<f64>().expect("a number"));
+            scales.insert(
+                at,
+                numerator.parse::<f64>().expect("a number") / denominator.parse::<f64>().expect("a number"),
+            );
         }
         let columns: Vec<&str> = line.split(',').map(str::trim).collect();
         if line.starts_with('#') || columns.len() < 6 {
@@ -275,15 +314,18 @@ pub(crate) fn plays(url: &str, seconds: i64, streams: usize) {
     }
 }
 
-/// Both manifests of a channel play for `seconds`, side by side.
+/// HLS and DASH play for `seconds`, side by side.
+///
+/// DASH by its timeline: by `$Number$` ffmpeg asks for the segment of the present, which a push in whole segments cannot
+/// have, and counts up from there at every 404.
 pub(crate) fn both_play(origin: &Headwater, channel: &str, seconds: i64, streams: usize) {
-    let address = |name: &str| origin.url(&format!("/live/{channel}/{name}"));
-    let (hls, dash) = (address("multivariant.m3u8"), address("timeline.mpd"));
     std::thread::scope(|threads| {
-        let dash = threads.spawn(move || plays(&dash, seconds, streams));
-        plays(&hls, seconds, streams);
-        if let Err(panic) = dash.join() {
-            std::panic::resume_unwind(panic);
+        let play = |name: &str| {
+            let url = origin.url(&format!("/live/{channel}/{name}"));
+            threads.spawn(move || plays(&url, seconds, streams))
+        };
+        for playing in ["multivariant.m3u8", "timeline.mpd"].map(play) {
+            playing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
     });
 }

@@ -62,7 +62,8 @@ pub(crate) fn samples(file: &[u8]) -> (i64, Vec<Sample>) {
         let mut time = i64::try_from(decode_time(&fragment)).expect("this century");
         let tfhd = find(&fragment, b"tfhd").expect("a tfhd");
         let flags = word(&fragment, tfhd) & 0x00ff_ffff;
-        let before = [(0x1, 8), (0x2, 4)].iter().filter(|(flag, _)| flags & flag != 0).map(|(_, size)| size).sum::<usize>();
+        let before =
+            [(0x1, 8), (0x2, 4)].iter().filter(|(flag, _)| flags & flag != 0).map(|(_, size)| size).sum::<usize>();
         let usual = if flags & 0x8 == 0 { 0 } else { word(&fragment, tfhd + 8 + before) };
         let trun = find(&fragment, b"trun").expect("a trun");
         let flags = word(&fragment, trun) & 0x00ff_ffff;

@@ -38,8 +38,11 @@ fn load(url: &str) -> Version {
 /// The demo, with a few whole segments on every track.
 fn demo() -> Arc<Headwater> {
     let demo = Headwater::shared_demo();
-    let whole = |track: &Value| track["segments"].as_array().map_or(0, |s| s.iter().filter(|s| s["open"] == false).count());
-    demo.wait_channel("demo", |c| c["tracks"].as_array().is_some_and(|t| t.len() == 4 && t.iter().all(|t| whole(t) >= 4)));
+    let whole =
+        |track: &Value| track["segments"].as_array().map_or(0, |s| s.iter().filter(|s| s["open"] == false).count());
+    demo.wait_channel("demo", |c| {
+        c["tracks"].as_array().is_some_and(|t| t.len() == 4 && t.iter().all(|t| whole(t) >= 4))
+    });
     demo
 }
 
@@ -118,10 +121,20 @@ impl<'a> Follower<'a> {
         assert!(new.edge() > (msn, part), "not reached: {}", context());
         assert!(new.media_sequence >= old.media_sequence && !new.ended, "{}", context());
         assert_eq!(new.discontinuity_sequence, old.discontinuity_sequence, "{}", context());
-        assert_eq!((new.target, new.part_target, &new.control), (old.target, old.part_target, &old.control), "{}", context());
+        assert_eq!(
+            (new.target, new.part_target, &new.control),
+            (old.target, old.part_target, &old.control),
+            "{}",
+            context()
+        );
         for (number, segment) in new.numbered().filter(|(n, _)| *n < old.next() && *n >= old.first()) {
             let known = &old.segments[usize::try_from(number - old.first()).expect("small")];
-            assert_eq!((&known.uri, known.duration, known.date), (&segment.uri, segment.duration, segment.date), "{}", context());
+            assert_eq!(
+                (&known.uri, known.duration, known.date),
+                (&segment.uri, segment.duration, segment.date),
+                "{}",
+                context()
+            );
         }
         let held = match new.numbered().find(|(n, _)| *n == msn) {
             Some((_, whole)) => &whole.parts,
@@ -306,12 +319,15 @@ fn directives_past_the_edge_and_out_of_form_are_refused() {
     let list = load(&demo.url("/live/demo/v0/media.m3u8")).list;
     let ask = |query: String| get(&demo.url(&format!("/live/demo/v0/media.m3u8?{query}")));
     let next = list.next();
-    for refused in [format!("_HLS_msn={}", next + 4), "_HLS_part=0".into(), "_HLS_msn=-1".into(), "_HLS_msn=1x".into()] {
+    for refused in [format!("_HLS_msn={}", next + 4), "_HLS_part=0".into(), "_HLS_msn=-1".into(), "_HLS_msn=1x".into()]
+    {
         assert_eq!(ask(refused.clone()).status, 400, "{refused}");
     }
     assert_eq!(ask(format!("_HLS_msn={next}&_HLS_part=40")).status, 400);
     let asked = Instant::now();
-    for old in [format!("_HLS_msn={}", list.first()), "_HLS_msn=0&_HLS_part=3".into(), "_HLS_msn=5&_HLS_unknown=1&x=y".into()] {
+    for old in
+        [format!("_HLS_msn={}", list.first()), "_HLS_msn=0&_HLS_part=3".into(), "_HLS_msn=5&_HLS_unknown=1&x=y".into()]
+    {
         assert_eq!(ask(old.clone()).status, 200, "{old}");
     }
     assert!(asked.elapsed() < Duration::from_secs(1), "an old position was waited for");
@@ -319,7 +335,10 @@ fn directives_past_the_edge_and_out_of_form_are_refused() {
     let wrapped = ask(format!("_HLS_msn={}&_HLS_part=5", next - 1));
     assert!(Playlist::read(&wrapped.text()).expect("a playlist").edge() > (next, 0), "{}", wrapped.text());
     let whole = ask(format!("_HLS_msn={next}"));
-    assert!(Playlist::read(&whole.text()).expect("a playlist").next() > next, "answered before segment {next} was whole");
+    assert!(
+        Playlist::read(&whole.text()).expect("a playlist").next() > next,
+        "answered before segment {next} was whole"
+    );
 }
 
 #[test]
@@ -334,10 +353,18 @@ fn a_client_that_leaves_frees_its_place() {
     let mut leavers: Vec<Wire> = (0..300).map(|_| Wire::open(&demo.base)).collect();
     let path = format!("/live/demo/v2/media.m3u8?_HLS_msn={}", list.next() + 1);
     leavers.iter_mut().for_each(|l| l.head("GET", &path, ""));
-    assert!(crate::harness::until(Duration::from_secs(1), || (waiting() >= 250.0).then_some(())).is_some(), "{}", waiting());
+    assert!(
+        crate::harness::until(Duration::from_secs(1), || (waiting() >= 250.0).then_some(())).is_some(),
+        "{}",
+        waiting()
+    );
     drop(leavers);
     // Long before the segment after the next is whole.
-    assert!(crate::harness::until(Duration::from_millis(700), || (waiting() < 250.0).then_some(())).is_some(), "{}", waiting());
+    assert!(
+        crate::harness::until(Duration::from_millis(700), || (waiting() < 250.0).then_some(())).is_some(),
+        "{}",
+        waiting()
+    );
 }
 
 #[test]
@@ -360,7 +387,10 @@ fn the_multivariant_playlist_keeps_its_promises() {
             peak(&demo, "a0/media.m3u8", &list)
         });
         let told: f64 = variant.attributes["BANDWIDTH"].parse().expect("a number");
-        assert!(told * 1.02 >= video + audio && told <= (video + audio) * 1.25, "told {told}, measured {video} + {audio}");
+        assert!(
+            told * 1.02 >= video + audio && told <= (video + audio) * 1.25,
+            "told {told}, measured {video} + {audio}"
+        );
     }
 }
 
@@ -379,7 +409,8 @@ fn peak(demo: &Headwater, uri: &str, list: &Playlist) -> f64 {
 fn ffprobe_and_ffmpeg_play_it() {
     let demo = demo();
     let url = demo.url("/live/demo/multivariant.m3u8");
-    let streams = run("ffprobe", &["-v", "error", "-show_entries", "stream=codec_name,width", "-of", "csv=p=0", &url], SOON);
+    let streams =
+        run("ffprobe", &["-v", "error", "-show_entries", "stream=codec_name,width", "-of", "csv=p=0", &url], SOON);
     for told in ["h264,320", "h264,640", "h264,960", "aac"] {
         assert!(streams.contains(told), "{told} in\n{streams}");
     }

@@ -67,14 +67,21 @@ impl Playlist {
             let number = || value.parse::<u64>().map_err(|e| format!("{line}: {e}"));
             match tag {
                 "" => {}
-                "#EXT-X-VERSION" | "#EXT-X-TARGETDURATION" | "#EXT-X-PART-INF" | "#EXT-X-SERVER-CONTROL"
-                | "#EXT-X-MEDIA-SEQUENCE" | "#EXT-X-DISCONTINUITY-SEQUENCE" | "#EXT-X-SKIP"
+                "#EXT-X-VERSION"
+                | "#EXT-X-TARGETDURATION"
+                | "#EXT-X-PART-INF"
+                | "#EXT-X-SERVER-CONTROL"
+                | "#EXT-X-MEDIA-SEQUENCE"
+                | "#EXT-X-DISCONTINUITY-SEQUENCE"
+                | "#EXT-X-SKIP"
                     if media || tail =>
                 {
                     return Err(format!("{line}: expected before the first segment"));
                 }
                 "#EXT-X-VERSION" => this.version = number()?,
-                "#EXT-X-TARGETDURATION" => this.target = i64::try_from(number()?).map_err(|e| e.to_string())? * 1_000_000_000,
+                "#EXT-X-TARGETDURATION" => {
+                    this.target = i64::try_from(number()?).map_err(|e| e.to_string())? * 1_000_000_000
+                }
                 "#EXT-X-MEDIA-SEQUENCE" => this.media_sequence = number()?,
                 "#EXT-X-DISCONTINUITY-SEQUENCE" => this.discontinuity_sequence = number()?,
                 "#EXT-X-INDEPENDENT-SEGMENTS" => this.independent = true,
@@ -88,13 +95,19 @@ impl Playlist {
                 "#EXT-X-PRELOAD-HINT" => this.hints.push(attributes(value)?),
                 "#EXT-X-RENDITION-REPORT" => this.reports.push(attributes(value)?),
                 "#EXT-X-ENDLIST" => this.ended = true,
-                _ if tail => return Err(format!("{line}: expected nothing but hints and reports after the first of them")),
+                _ if tail => {
+                    return Err(format!("{line}: expected nothing but hints and reports after the first of them"));
+                }
                 "#EXTINF" => next.duration = nanos(value.trim_end_matches(','))?,
-                "#EXT-X-PROGRAM-DATE-TIME" => next.date = Some(date(value).ok_or_else(|| format!("{line}: not a date"))?),
+                "#EXT-X-PROGRAM-DATE-TIME" => {
+                    next.date = Some(date(value).ok_or_else(|| format!("{line}: not a date"))?)
+                }
                 "#EXT-X-DISCONTINUITY" => next.discontinuity = true,
                 "#EXT-X-GAP" => next.gap = true,
                 "#EXT-X-BYTERANGE" => next.byte_range = Some(value.to_owned()),
-                "#EXT-X-MAP" if next.parts.is_empty() => next.map = Some(wanted(&attributes(value)?, "URI", line)?.to_owned()),
+                "#EXT-X-MAP" if next.parts.is_empty() => {
+                    next.map = Some(wanted(&attributes(value)?, "URI", line)?.to_owned())
+                }
                 "#EXT-X-PART" => next.parts.push(part(value)?),
                 _ if tag.starts_with('#') => return Err(format!("{line}: an unknown tag, or one out of place")),
                 _ => {
@@ -175,31 +188,49 @@ impl Playlist {
         let second = 1_000_000_000;
         rule(self.version >= 6, format!("version {}", self.version));
         rule(self.skipped == 0 || self.version >= 9, "EXT-X-SKIP wants version 9".into());
-        rule(self.control.is_empty() || control("CAN-SKIP-UNTIL") >= 6 * self.target, "CAN-SKIP-UNTIL under 6 targets".into());
+        rule(
+            self.control.is_empty() || control("CAN-SKIP-UNTIL") >= 6 * self.target,
+            "CAN-SKIP-UNTIL under 6 targets".into(),
+        );
         rule(self.control.is_empty() || control("HOLD-BACK") >= 3 * self.target, "HOLD-BACK under 3 targets".into());
         if let Some(part) = self.part_target {
             rule(control("PART-HOLD-BACK") >= 3 * part, "PART-HOLD-BACK under 3 part targets".into());
-            rule(self.ended || self.control.get("CAN-BLOCK-RELOAD").is_some_and(|v| v == "YES"), "no CAN-BLOCK-RELOAD".into());
+            rule(
+                self.ended || self.control.get("CAN-BLOCK-RELOAD").is_some_and(|v| v == "YES"),
+                "no CAN-BLOCK-RELOAD".into(),
+            );
         }
         for (number, segment) in self.numbered() {
-            rule((segment.duration + second / 2) / second * second <= self.target, format!("segment {number} above target"));
+            rule(
+                (segment.duration + second / 2) / second * second <= self.target,
+                format!("segment {number} above target"),
+            );
             rule(segment.duration > 0, format!("segment {number} without duration"));
             rule(segment.date.is_some(), format!("segment {number} without date"));
             let parts: i64 = segment.parts.iter().map(|p| p.duration).sum();
             let count = i64::try_from(segment.parts.len()).unwrap_or(0);
             let rounding = 10_000 * (count + 1);
-            rule(count == 0 || (parts - segment.duration).abs() <= rounding, format!("segment {number}: parts make {parts}"));
+            rule(
+                count == 0 || (parts - segment.duration).abs() <= rounding,
+                format!("segment {number}: parts make {parts}"),
+            );
         }
         let first = self.segments.first().unwrap_or(&self.open);
         rule(first.map.is_some(), "no EXT-X-MAP at the first segment".into());
         for pair in self.segments.windows(2) {
             let (Some(a), Some(b)) = (pair[0].date, pair[1].date) else { continue };
             let error = b - a - pair[0].duration;
-            rule(pair[1].discontinuity || error.abs() <= 1_000_000, format!("{}: the next date is {error} ns off", pair[0].uri));
+            rule(
+                pair[1].discontinuity || error.abs() <= 1_000_000,
+                format!("{}: the next date is {error} ns off", pair[0].uri),
+            );
         }
         if let (Some(last), Some(date)) = (self.segments.last(), self.open.date) {
             let error = date - last.date.unwrap_or(0) - last.duration;
-            rule(error.abs() <= 1_000_000 || self.open.discontinuity, format!("the open segment's date is {error} ns off"));
+            rule(
+                error.abs() <= 1_000_000 || self.open.discontinuity,
+                format!("the open segment's date is {error} ns off"),
+            );
         }
         self.part_faults(&mut rule);
         faults
@@ -207,7 +238,10 @@ impl Playlist {
 
     fn part_faults(&self, rule: &mut impl FnMut(bool, String)) {
         let Some(target) = self.part_target else {
-            rule(self.open.parts.is_empty() && self.segments.iter().all(|s| s.parts.is_empty()), "parts without PART-INF".into());
+            rule(
+                self.open.parts.is_empty() && self.segments.iter().all(|s| s.parts.is_empty()),
+                "parts without PART-INF".into(),
+            );
             return;
         };
         let mut after: i64 = self.open.parts.iter().map(|p| p.duration).sum();
@@ -215,7 +249,10 @@ impl Playlist {
         for segment in self.segments.iter().rev() {
             let count = segment.parts.len();
             rule(count == 0 || after < 3 * self.target, format!("{}: parts three targets from the end", segment.uri));
-            rule(count > 0 || segment.gap || after >= 3 * self.target, format!("{}: no parts near the end", segment.uri));
+            rule(
+                count > 0 || segment.gap || after >= 3 * self.target,
+                format!("{}: no parts near the end", segment.uri),
+            );
             all.extend(segment.parts.iter().enumerate().map(|(i, p)| (p, i + 1 == count)));
             after += segment.duration;
         }
@@ -224,12 +261,18 @@ impl Playlist {
             // Printed in hundred-thousandths: half of one either way.
             rule(part.duration <= target + 10_000, format!("{} longer than the part target", part.uri));
             let long = part.duration * 100 >= target * 85;
-            rule(long || last || part.independent || part.gap, format!("{}: {} ns is under 85 % of the part target", part.uri, part.duration));
+            rule(
+                long || last || part.independent || part.gap,
+                format!("{}: {} ns is under 85 % of the part target", part.uri, part.duration),
+            );
         }
         rule(self.open.parts.is_empty() || self.open.date.is_some(), "the open segment has no date".into());
         let hints = self.hints.iter().filter(|h| h.get("TYPE").is_some_and(|t| t == "PART")).count();
         rule(hints == usize::from(!self.ended), format!("{hints} part hints"));
-        rule(self.hints.iter().filter(|h| h.get("TYPE").is_some_and(|t| t == "MAP")).count() <= 1, "two map hints".into());
+        rule(
+            self.hints.iter().filter(|h| h.get("TYPE").is_some_and(|t| t == "MAP")).count() <= 1,
+            "two map hints".into(),
+        );
     }
 }
 

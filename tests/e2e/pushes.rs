@@ -56,7 +56,9 @@ impl Ladder {
         let size = SIZES[count - 1];
         let mut graph = format!("[0:v]drawbox=c=white:t=fill:enable='lt(mod(t,1),0.08)',split={count}");
         graph.extend((0..count).map(|i| format!("[s{i}]")));
-        graph.extend((0..count).map(|i| format!(";[s{i}]scale={}:flags=fast_bilinear[v{i}]", SIZES[i].replace('x', ":"))));
+        graph.extend(
+            (0..count).map(|i| format!(";[s{i}]scale={}:flags=fast_bilinear[v{i}]", SIZES[i].replace('x', ":"))),
+        );
         words(&format!(
             "-nostdin -hide_banner -loglevel error -y -re -f lavfi -i testsrc2=size={size}:rate={rate} \
              -re -f lavfi -i aevalsrc='0.4*sin(2*PI*1000*t)*lt(mod(t,1),0.08)':s=48000 -filter_complex {graph}"
@@ -96,7 +98,8 @@ impl Ladder {
             arguments.extend(words(&format!("-map [v{i}] -b:v {}k", 100 * (i + 1))));
             arguments.extend(self.x264());
             arguments.extend(self.length());
-            arguments.extend(words(&format!("-output_ts_offset {offset} {flags}{video} -f mp4 {base}/Streams(v{i}.cmfv)")));
+            arguments
+                .extend(words(&format!("-output_ts_offset {offset} {flags}{video} -f mp4 {base}/Streams(v{i}.cmfv)")));
         }
         arguments.extend(words("-map 1:a -c:a aac -b:a 64k -ac 2"));
         arguments.extend(self.length());
@@ -112,7 +115,8 @@ impl Ladder {
     /// The border of the epoch grid that lies just behind, in seconds.
     fn epoch(&self) -> String {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_micros();
-        let (gop, rate) = (u128::try_from(self.gop * self.rate.1).expect("positive"), u128::try_from(self.rate.0).expect("positive"));
+        let (gop, rate) =
+            (u128::try_from(self.gop * self.rate.1).expect("positive"), u128::try_from(self.rate.0).expect("positive"));
         let number = now * rate / (gop * 1_000_000);
         let micros = (number * gop * 1_000_000 + rate / 2) / rate;
         format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
@@ -176,7 +180,12 @@ fn a_fragment_per_frame() {
     let (origin, channel) = (origin(), channel("per-frame"));
     let base = origin.url(&format!("/ingest/{channel}"));
     let ladder = Ladder { renditions: 2, ..LADDER };
-    let posts = ladder.posts(&base, &ladder.epoch(), "+frag_every_frame -write_prft wallclock", "-write_prft wallclock -frag_duration 200000");
+    let posts = ladder.posts(
+        &base,
+        &ladder.epoch(),
+        "+frag_every_frame -write_prft wallclock",
+        "-write_prft wallclock -frag_duration 200000",
+    );
     plays_and_passes(&origin, &channel, &ladder.wish(&POSTED, "a0"), &[ladder.input(), posts]);
     on_the_epoch(&origin, &channel, "v1", ladder.segment());
 }
@@ -208,7 +217,12 @@ fn picture_and_sound_in_one_post() {
     let ladder = Ladder { renditions: 1, ..LADDER };
     let flags = "+cmaf+delay_moov+skip_trailer+frag_discont+frag_keyframe";
     let output = words(&format!("-output_ts_offset {} -movflags {flags} -f mp4 {target}", ladder.epoch()));
-    plays_and_passes(&origin, &channel, &ladder.wish(&["av-video"], "av-audio"), &[ladder.input(), ladder.together(), output]);
+    plays_and_passes(
+        &origin,
+        &channel,
+        &ladder.wish(&["av-video"], "av-audio"),
+        &[ladder.input(), ladder.together(), output],
+    );
 }
 
 const STREAMS: [&str; 3] = ["stream0", "stream1", "stream2"];
@@ -288,7 +302,11 @@ fn hevc_with_every_kind_of_sound() {
     let (origin, channel) = (origin(), channel("codecs"));
     let base = origin.url(&format!("/ingest/{channel}"));
     let ladder = Ladder { renditions: 1, ..LADDER };
-    let flags = format!("-t {} -output_ts_offset {} -movflags +cmaf+delay_moov+skip_trailer+frag_discont", ladder.seconds, ladder.epoch());
+    let flags = format!(
+        "-t {} -output_ts_offset {} -movflags +cmaf+delay_moov+skip_trailer+frag_discont",
+        ladder.seconds,
+        ladder.epoch()
+    );
     let x265 = "-c:v libx265 -preset ultrafast -tag:v hvc1 -pix_fmt yuv420p -b:v 150k \
                 -x265-params keyint=50:min-keyint=50:scenecut=0:bframes=0:open-gop=0:pools=1:frame-threads=1:log-level=error";
     let mut outputs = words(&format!("-map [v0] {x265} {flags}+frag_keyframe -f mp4 {base}/Streams(v0.cmfv)"));
@@ -299,10 +317,12 @@ fn hevc_with_every_kind_of_sound() {
         ("eng", "aac -b:a 64k -metadata:s:a:0 language=eng"),
         ("fra", "aac -b:a 64k -metadata:s:a:0 language=fra"),
     ] {
-        let sound = format!("-map 1:a -ac 2 -c:a {codec} {flags} -frag_duration 200000 -f mp4 {base}/Streams({name}.cmfa)");
+        let sound =
+            format!("-map 1:a -ac 2 -c:a {codec} {flags} -frag_duration 200000 -f mp4 {base}/Streams({name}.cmfa)");
         outputs.extend(words(&sound));
     }
-    let tracks = vec![("v0", "hevc"), ("ac3", "ac3"), ("eac3", "eac3"), ("opus", "opus"), ("eng", "aac"), ("fra", "aac")];
+    let tracks =
+        vec![("v0", "hevc"), ("ac3", "ac3"), ("eac3", "eac3"), ("opus", "opus"), ("eng", "aac"), ("fra", "aac")];
     let wish = Wish { segment: 2 * SECOND, rate: (25, 1), tracks, segments: 3, beeps: false };
     plays_and_passes(&origin, &channel, &wish, &[ladder.input(), outputs]);
     let text = origin.get(&format!("/live/{channel}/multivariant.m3u8")).text();
@@ -420,7 +440,14 @@ fn subtitles_beside_the_picture() {
 }
 
 /// Opens a connection in a thread of `scope` for each refusal, so that lingering ones do not add up.
-fn refused<'s>(scope: &'s Scope<'s, '_>, origin: &'s Headwater, status: u16, path: &'s str, headers: &'s str, body: &'s [u8]) {
+fn refused<'s>(
+    scope: &'s Scope<'s, '_>,
+    origin: &'s Headwater,
+    status: u16,
+    path: &'s str,
+    headers: &'s str,
+    body: &'s [u8],
+) {
     scope.spawn(move || {
         let mut wire = Wire::open(&origin.base);
         wire.head("PUT", path, &format!("{headers}Content-Length: {}\r\n", body.len()));
@@ -442,7 +469,8 @@ fn what_is_refused_is_answered_and_closed() {
     unknown_codec[brands..brands + 4].copy_from_slice(b"dvhx");
     let (fragment, junk) = (&pieces.fragments[0], b"\0\0\0\x07moof and what is no box at all".as_slice());
     let path = |name: &str| format!("/ingest/{channel}/{name}");
-    let (headerless, broken, codec, kind) = (path("v9/1.cmfv"), path("Streams(v8.cmfv)"), path("Streams(v7.cmfv)"), path("page.html"));
+    let (headerless, broken, codec, kind) =
+        (path("v9/1.cmfv"), path("Streams(v8.cmfv)"), path("Streams(v7.cmfv)"), path("page.html"));
     let (outside, encoded) = (path("../other/Streams(v0.cmfv)"), path("%2e%2e/other/v0.cmfv"));
     std::thread::scope(|scope| {
         let locked = "/ingest/locked/Streams(v0.cmfv)";
@@ -459,7 +487,12 @@ fn what_is_refused_is_answered_and_closed() {
     });
     let unlocked = request("PUT", &origin.url("/ingest/locked/s3cret/Streams(v0.cmfv)"), &[], &pieces.header);
     assert_eq!((unlocked.status, unlocked.body.len()), (200, 0));
-    let basic = request("PUT", &origin.url("/ingest/locked/Streams(v0.cmfv)"), &[("Authorization", "Basic ZW5jb2RlcjpzM2NyZXQ=")], &pieces.header);
+    let basic = request(
+        "PUT",
+        &origin.url("/ingest/locked/Streams(v0.cmfv)"),
+        &[("Authorization", "Basic ZW5jb2RlcjpzM2NyZXQ=")],
+        &pieces.header,
+    );
     assert_eq!((basic.status, basic.body.len()), (200, 0));
 }
 
@@ -556,7 +589,11 @@ fn a_reset_after_a_whole_body_is_success() {
     for second in start..start + 8 {
         let mut wire = Wire::open(&origin.base);
         let body = pieces.between(second * 12_800, (second + 1) * 12_800);
-        wire.head("PUT", &format!("/ingest/{channel}/v0/{second}.cmfv"), &format!("Content-Length: {}\r\n", body.len()));
+        wire.head(
+            "PUT",
+            &format!("/ingest/{channel}/v0/{second}.cmfv"),
+            &format!("Content-Length: {}\r\n", body.len()),
+        );
         wire.send(&body);
         wire.reset();
     }

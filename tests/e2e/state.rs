@@ -28,6 +28,15 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("expected a list, got {value}"))
 }
 
+fn track<'a>(channel: &'a Value, id: &str) -> &'a Value {
+    channel["tracks"].as_array().and_then(|tracks| tracks.iter().find(|t| t["id"] == id)).unwrap_or(&Value::Null)
+}
+
+/// Whole segments of a track; none if there is no such track yet.
+fn whole(channel: &Value, id: &str) -> usize {
+    track(channel, id)["segments"].as_array().map_or(0, |all| all.iter().filter(|s| s["open"] == false).count())
+}
+
 #[test]
 fn the_api_tells_every_channel_and_what_it_holds() {
     let demo = Headwater::shared_demo();
@@ -320,8 +329,8 @@ fn a_terminated_origin_releases_whoever_waits_and_ends_in_time() {
 fn a_terminated_origin_ends_in_time_with_encoders_and_viewers_connected() {
     let mut origin = Headwater::serve("channels_from_push = true\n", &[]);
     let _pusher = push(&origin, "live", "v0,a0");
-    origin.wait_channel("live", |c| c["state"] == "live");
-    let next = origin.channel("live")["tracks"][0]["last_segment"].as_u64().expect("a number") + 1;
+    origin.wait_channel("live", |c| whole(c, "a0") > 0);
+    let next = track(&origin.channel("live"), "a0")["last_segment"].as_u64().expect("a number") + 1;
     let url = origin.url(&format!("/live/live/a0/{next}.m4s"));
     let (sender, viewer) = mpsc::channel();
     std::thread::spawn(move || {

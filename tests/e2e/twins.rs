@@ -181,11 +181,45 @@ fn tee(a: &Twin, b: &Twin) -> Process {
     let (video, audio) = (to("v0.cmfv", "+frag_keyframe"), to("a0.cmfa", ":frag_duration=200000"));
     let start = start.to_string();
     let mut command = Command::new("ffmpeg");
-    command.args(["-nostdin", "-hide_banner", "-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25"]);
-    command.args(["-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-map", "0:v", "-c:v", "libx264"]);
+    command.args([
+        "-nostdin",
+        "-hide_banner",
+        "-loglevel",
+        "error",
+        "-re",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=160x90:rate=25",
+    ]);
+    command.args([
+        "-re",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440:sample_rate=48000",
+        "-map",
+        "0:v",
+        "-c:v",
+        "libx264",
+    ]);
     command.args(["-preset", "ultrafast", "-tune", "zerolatency", "-threads", "1", "-pix_fmt", "yuv420p", "-g", "25"]);
     command.args(["-keyint_min", "25", "-sc_threshold", "0", "-flags", "+global_header", "-output_ts_offset", &start]);
-    command.args(["-t", "60", "-f", "tee", &video, "-map", "1:a", "-c:a", "aac", "-b:a", "64k", "-flags", "+global_header"]);
+    command.args([
+        "-t",
+        "60",
+        "-f",
+        "tee",
+        &video,
+        "-map",
+        "1:a",
+        "-c:a",
+        "aac",
+        "-b:a",
+        "64k",
+        "-flags",
+        "+global_header",
+    ]);
     command.args(["-output_ts_offset", &start, "-t", "60", "-f", "tee", &audio]);
     Process::spawn(&mut command)
 }

@@ -39,6 +39,8 @@ struct Plan {
 struct Written {
     segment: Time,
     phase: Time,
+    #[serde(default)]
+    confirmed: bool,
     offset: Time,
     basis: String,
     first: u64,
@@ -92,6 +94,7 @@ impl Ledger {
         let written = Written {
             segment: Time::of_duration(memory.grid.duration()),
             phase: Time::of(memory.grid.phase()),
+            confirmed: memory.confirmed,
             offset: Time::of(memory.anchor.offset),
             basis: BASES.iter().find(|(b, _)| *b == memory.anchor.basis).map_or("epoch", |(_, name)| name).to_owned(),
             first: memory.first.0,
@@ -158,6 +161,7 @@ fn from_written(written: &Written) -> Option<Memory> {
     });
     Some(Memory {
         grid: Grid::with_phase(written.segment.duration()?, written.phase.time()?)?,
+        confirmed: written.confirmed,
         anchor: Anchor {
             offset: written.offset.time()?,
             basis: BASES.iter().find(|(_, name)| *name == written.basis).map(|(b, _)| *b)?,

@@ -120,8 +120,10 @@ impl Task {
         }
         let held: u64 =
             self.tracks.values().filter_map(|t| t.writer.as_ref()).map(|w| w.edge.store.length_bytes()).sum();
-        if closed.is_cancelled() {
-            for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
+        for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
+            // Whoever follows a segment in progress would follow it for ever.
+            writer.abort_open();
+            if closed.is_cancelled() {
                 writer.end(now_or(self.last_part));
             }
         }
@@ -292,6 +294,7 @@ impl Task {
                     // Its headers can be asked for from now on.
                     self.show(now);
                 }
+                Output::Confirmed => keep = true,
                 Output::Reset => self.reset(now),
                 Output::Defect(track, defect) => {
                     let track = track.map_or_else(String::new, |t| t.to_string());

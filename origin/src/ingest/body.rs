@@ -43,8 +43,8 @@ pub enum Error {
         /// The bound.
         tracks_max: usize,
     },
-    /// The channel has ended.
-    #[error("expected a running channel")]
+    /// The origin is stopping, or the channel was deleted under the push.
+    #[error("expected a running channel, this one is stopping; try again")]
     Gone,
 }
 
@@ -56,7 +56,7 @@ impl Error {
             Self::Broken(_) | Self::Inflate(_) => 400,
             Self::Idle(_) => 408,
             Self::TooBig { .. } | Self::TooManyTracks { .. } => 413,
-            Self::Gone => 404,
+            Self::Gone => 503,
         }
     }
 }

@@ -182,7 +182,11 @@ async fn media(origin: &Origin, channel: &Arc<Channel>, stream: Stream<'_>, mut 
             warn!(channel = %channel.id, stream = name, path, status = status.as_u16(), "push broken off: {error}");
             let label = DefectLabel { channel: channel.id.to_string(), defect: reason(status) };
             origin.context.metrics.ingest_refused.get_or_create(&label).inc();
-            refuse(body, status, &error.to_string())
+            let mut response = refuse(body, status, &error.to_string());
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            response
         }
     }
 }
@@ -210,7 +214,7 @@ const fn reason(status: StatusCode) -> &'static str {
         412 => "no_header",
         413 => "too_big",
         415 => "codec",
-        404 => "gone",
+        503 => "stopping",
         _ => "broken_media",
     }
 }

@@ -163,9 +163,17 @@ impl<'a> Trak<'a> {
             }
             empty = empty.saturating_add(i64::try_from(duration).unwrap_or(i64::MAX));
         }
-        let delay = movie.map_or(0, |movie| MediaDuration::new(empty, movie).rescale(track).ticks());
-        Ok(Edit { delay, media_time })
+        Ok(Edit { delay: movie.map_or(0, |movie| delay_ticks(empty, movie, track)), media_time })
     }
+}
+
+/// Length of the empty edits in ticks of the track. They are written in ticks of the movie; ffmpeg 9 writes one as long as
+/// Unix time in ticks of the track instead, which read by the letter is thousands of years.
+fn delay_ticks(empty: i64, movie: Timescale, track: Timescale) -> i64 {
+    const CENTURIES: MediaDuration = MediaDuration::from_millis(10_000_000_000_000);
+    let delay = MediaDuration::new(empty, movie);
+    let of_track = MediaDuration::new(empty, track);
+    if delay > CENTURIES && of_track < CENTURIES { empty } else { delay.rescale(track).ticks() }
 }
 
 fn media_header(mut mdhd: Cursor<'_>) -> Result<(Timescale, Option<String>), Error> {

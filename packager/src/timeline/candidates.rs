@@ -32,13 +32,12 @@ impl Candidates {
 
     /// A sample of `body` was taken.
     pub(super) fn taken(&mut self, body: u64, sample: &Sample) {
-        if self.current != Some(body) {
-            if let Some(left) = self.current.replace(body)
-                && self.others.contains(&body)
-            {
-                self.others.clear();
-                self.others.push_back(left);
-            }
+        let left = self.current.replace(body).filter(|left| *left != body);
+        if let Some(left) = left
+            && self.others.contains(&body)
+        {
+            self.others.clear();
+            self.others.push_back(left);
         }
         if self.recent.len() == RECENT_MAX {
             self.recent.pop_front();
@@ -52,7 +51,8 @@ impl Candidates {
             return;
         }
         let at = self.recent.partition_point(|(time, _)| *time < sample.decode_time);
-        let differs = self.recent.get(at).is_some_and(|(time, known)| *time == sample.decode_time && *known != digest(sample));
+        let differs =
+            self.recent.get(at).is_some_and(|(time, known)| *time == sample.decode_time && *known != digest(sample));
         if differs {
             if self.others.len() == OTHERS_MAX {
                 self.others.pop_front();

@@ -38,7 +38,10 @@ struct Early {
 pub struct Intake {
     window: Duration,
     early_max: usize,
+    /// Where the next sample belongs, unless something was given up or starts anew.
     expected: Option<i64>,
+    /// End of the last sample taken.
+    reached: Option<i64>,
     /// What starts before is late, whatever is missing.
     floor: Option<i64>,
     early: BTreeMap<i64, Early>,
@@ -55,6 +58,7 @@ impl Intake {
             window,
             early_max,
             expected: None,
+            reached: None,
             floor: None,
             early: BTreeMap::new(),
             heard: [None; 2],
@@ -79,8 +83,8 @@ impl Intake {
     }
 
     /// End of the last sample taken.
-    pub const fn expected(&self) -> Option<i64> {
-        self.expected
+    pub const fn reached(&self) -> Option<i64> {
+        self.reached
     }
 
     /// The timeline or the coding starts anew at or after `floor`; counts go on.
@@ -167,6 +171,7 @@ impl Intake {
                 continue;
             }
             self.expected = Some(sample.decode_time.saturating_add(i64::from(sample.duration)));
+            self.reached = self.expected;
             self.candidates.taken(body, &sample);
             ready.push(sample);
         }

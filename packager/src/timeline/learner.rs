@@ -79,7 +79,8 @@ fn gop(run: &[Sample], frame: i64, scale: Timescale, seen: MediaDuration) -> Gop
             continue;
         }
         let length = meant_length(distance, frames, frame, scale);
-        let alike = earlier.is_some_and(|e| (e - length).nanos().saturating_abs() <= MediaDuration::new(frame, scale).nanos() / 2);
+        let alike = earlier
+            .is_some_and(|e| (e - length).nanos().saturating_abs() <= MediaDuration::new(frame, scale).nanos() / 2);
         if alike {
             return Gop::Regular(length);
         }
@@ -89,7 +90,9 @@ fn gop(run: &[Sample], frame: i64, scale: Timescale, seen: MediaDuration) -> Gop
         earlier = Some(length);
     }
     match (first, earlier) {
-        (Gop::Seen(only), Some(last)) if only == last && only >= MediaDuration::from_millis(GOP_MILLIS_LONG) => Gop::Regular(only),
+        (Gop::Seen(only), Some(last)) if only == last && only >= MediaDuration::from_millis(GOP_MILLIS_LONG) => {
+            Gop::Regular(only)
+        }
         _ if seen >= MediaDuration::from_millis(LOOK_MILLIS) => Gop::Irregular,
         (first, _) => first,
     }
@@ -119,8 +122,10 @@ fn meant_length(distance: i64, frames: i64, frame: i64, scale: Timescale) -> Med
 fn at_a_usual_rate(distance: i64, count: i64, scale: Timescale) -> Option<MediaDuration> {
     let ticks = i128::from(scale.ticks_per_second());
     let (distance, frames) = (i128::from(distance), i128::from(count));
-    let whole = u32::try_from((frames * ticks + distance / 2) / distance.max(1)).ok().filter(|fps| (1..=240).contains(fps));
-    let rates = whole.map(|fps| (fps, 1)).into_iter().chain([24_000, 30_000, 48_000, 60_000, 120_000].map(|n| (n, 1_001)));
+    let whole =
+        u32::try_from((frames * ticks + distance / 2) / distance.max(1)).ok().filter(|fps| (1..=240).contains(fps));
+    let rates =
+        whole.map(|fps| (fps, 1)).into_iter().chain([24_000, 30_000, 48_000, 60_000, 120_000].map(|n| (n, 1_001)));
     // Distances as multiples of 1/numerator tick, to stay whole.
     let miss = |(numerator, denominator): (u32, u32)| {
         let (numerator, denominator) = (i128::from(numerator), i128::from(denominator));

@@ -96,7 +96,10 @@ impl Progress {
         let epoch = place.anchor.basis == Basis::Epoch;
         let Some(end) = self.end else { return first_contact(start, place) };
         let back = end.saturating_sub(start);
-        if epoch && !Anchor::tells_utc(MediaTime::new(start, place.timescale), place.now) && back.saturating_abs() > ticks(STEP) {
+        if epoch
+            && !Anchor::tells_utc(MediaTime::new(start, place.timescale), place.now)
+            && back.saturating_abs() > ticks(STEP)
+        {
             return Step::Restarts;
         }
         if back <= 0 {

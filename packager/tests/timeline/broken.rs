@@ -141,7 +141,11 @@ fn open_gops_are_cut_by_what_is_shown() {
     assert_eq!(rig.segment_duration(), MediaDuration::from_millis(2_000));
     let segments = rig.segments(&id);
     assert!(segments.iter().all(|s| s.independent));
-    assert!(segments.windows(2).all(|s| s[0].number.next() == s[1].number && s[1].start.since(s[0].start) == rig.segment_duration()));
+    assert!(
+        segments
+            .windows(2)
+            .all(|s| s[0].number.next() == s[1].number && s[1].start.since(s[0].start) == rig.segment_duration())
+    );
 }
 
 #[test]

@@ -41,17 +41,33 @@ fn common(a: &Rig, b: &Rig) -> usize {
     count
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 fn network() -> impl Strategy<Value = Network> {
-    (any::<u64>(), 1_u64..70, 0_u64..1_500, any::<bool>())
-        .prop_map(|(seed, fragment_max, delay_ms, bodies)| Network { seed, fragment_max, delay_ms, bodies })
+    (any::<u64>(), 1_u64..70, 0_u64..1_500, any::<bool>()).prop_map(|(seed, fragment_max, delay_ms, bodies)| Network {
+        seed,
+        fragment_max,
+        delay_ms,
+        bodies,
+    })
 }
 
 /// Sends what arrives after `join`; at each of `restarts` the origin is gone for a moment and comes back with what it
 /// remembers, and encoders that send a body at a time send again what they sent lately.
-fn varied(sources: &[Source], zero: UtcTime, memory: Option<&Memory>, network: Network, join: u64, restarts: &[u64]) -> Vec<Rig> {
+fn varied(
+    sources: &[Source],
+    zero: UtcTime,
+    memory: Option<&Memory>,
+    network: Network,
+    join: u64,
+    restarts: &[u64],
+) -> Vec<Rig> {
     let deliveries = network.deliver(sources, zero);
     let begin = deliveries[0].at;
-    let mut rest: Vec<Delivery> = deliveries.into_iter().filter(|d| d.at >= begin + Duration::from_millis(join)).collect();
+    let joined = begin + Duration::from_millis(join);
+    let mut rest: Vec<Delivery> = deliveries.into_iter().filter(|d| d.captured >= joined).collect();
     let mut memory = memory.cloned();
     let mut rigs = Vec::new();
     for restart in restarts.iter().copied().chain([u64::MAX / 2_000_000]) {
@@ -69,8 +85,18 @@ fn varied(sources: &[Source], zero: UtcTime, memory: Option<&Memory>, network: N
     rigs
 }
 
-fn check(sources: &[Source], reference: &Rig, zero: UtcTime, memory: Option<&Memory>, network: Network, join: u64, restarts: &[u64]) {
-    let rigs = varied(sources, zero, memory, network, join, restarts);
+fn check(
+    sources: &[Source],
+    reference: &Rig,
+    zero: UtcTime,
+    memory: Option<&Memory>,
+    network: Network,
+    join: u64,
+    restarts: &[u64],
+) {
+    let mut rigs = varied(sources, zero, memory, network, join, restarts);
+    // Killed within its first GOPs it may have published by a guess, which it withdraws once it is back.
+    rigs.retain(|rig| rig.assembler.memory().is_some_and(|memory| memory.confirmed));
     let counts: Vec<usize> = rigs.iter().map(|rig| common(reference, rig)).collect();
     assert!(rigs.iter().all(|r| r.breaks.is_empty()), "no discontinuity");
     let names: usize = rigs.iter().map(|r| r.chunks.len()).sum();
@@ -88,7 +114,7 @@ fn cached(shape: Shape) -> (Vec<Source>, Rig) {
 macro_rules! origins_agree_on {
     ($($name:ident: $shape:expr, $cases:expr;)*) => { $(
         proptest! {
-            #![proptest_config(ProptestConfig::with_cases($cases))]
+            #![proptest_config(cases($cases))]
             #[test]
             fn $name(network in network(), join in 0_u64..12_000, restart in 5_000_u64..20_000) {
                 static REFERENCE: OnceLock<(Vec<Source>, Rig)> = OnceLock::new();
@@ -112,7 +138,7 @@ origins_agree_on! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(cases(12))]
     #[test]
     fn the_sample_ladder(network in network(), join in 0_u64..8_000, restart in 5_000_u64..12_000) {
         static REFERENCE: OnceLock<(Vec<Source>, Rig)> = OnceLock::new();

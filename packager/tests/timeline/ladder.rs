@@ -42,7 +42,8 @@ impl Shape {
 
     pub(crate) fn video(self, n: u8) -> Source {
         let (rate, base) = (self.rate, i128::from(self.timescale));
-        let time = |i: i64| i64::try_from(i128::from(i) * i128::from(rate.1) * base / i128::from(rate.0)).expect("small");
+        let time =
+            |i: i64| i64::try_from(i128::from(i) * i128::from(rate.1) * base / i128::from(rate.0)).expect("small");
         let first = (self.from_seconds * rate.0 / rate.1).div_euclid(self.gop) * self.gop;
         let count = self.seconds * rate.0 / rate.1;
         let samples = (first..first + count).map(|i| Sample {
@@ -97,6 +98,8 @@ pub(crate) fn sample_ladder(loops: i64) -> Vec<Source> {
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     pub(crate) at: UtcTime,
+    /// When its last sample was taken.
+    pub(crate) captured: UtcTime,
     pub(crate) id: TrackId,
     pub(crate) body: u64,
     pub(crate) samples: Vec<Sample>,
@@ -134,15 +137,19 @@ impl Network {
                 let (samples, left) = rest.split_at(count);
                 rest = left;
                 let last = &samples[count - 1];
-                let end = headwater_media::MediaTime::new(last.decode_time + i64::from(last.duration), source.input.timescale);
-                let mut at = UtcTime::from_nanos(zero.nanos() + end.nanos()) + std::time::Duration::from_millis(next(self.delay_ms + 1));
+                let end = headwater_media::MediaTime::new(
+                    last.decode_time + i64::from(last.duration),
+                    source.input.timescale,
+                );
+                let captured = UtcTime::from_nanos(zero.nanos() + end.nanos());
+                let mut at = captured + std::time::Duration::from_millis(next(self.delay_ms + 1));
                 if self.bodies {
                     body += 100;
                 } else {
                     at = at.max(earlier);
                     earlier = at;
                 }
-                deliveries.push(Delivery { at, id: source.id.clone(), body, samples: samples.to_vec() });
+                deliveries.push(Delivery { at, captured, id: source.id.clone(), body, samples: samples.to_vec() });
             }
         }
         deliveries.sort_by_key(|d| d.at);

@@ -4,7 +4,7 @@
 use headwater_media::{MediaDuration, MediaTime, TrackId};
 use headwater_packager::timeline::assembler::Memory;
 
-use crate::rig::{Rig, at, scale, track, vector};
+use crate::rig::{Rig, at, header_and_fragments, scale, track, vector};
 
 fn run(name: &str) -> Rig {
     let mut rig = Rig::new(at(0.0));
@@ -74,13 +74,20 @@ fn an_edit_list_moves_priming_before_zero() {
 
 #[test]
 fn an_empty_edit_of_priming_costs_no_grid() {
-    let rig = run("fmp4/video_empty_edit_21ms.mp4");
-    let id = track("t");
+    let (header, fragments) = header_and_fragments(&vector("fmp4/video_empty_edit_21ms.mp4"));
+    let (mut rig, id) = (Rig::new(at(2.0)), track("t"));
+    rig.header(&id, &header.tracks[0]);
+    for n in 0..4 {
+        let mut part = fragments[0].tracks[0].clone();
+        part.samples.iter_mut().for_each(|s| s.decode_time += n * 25_600);
+        rig.fragment(&id, 1, &part);
+        rig.pass(std::time::Duration::from_secs(2));
+    }
     assert_eq!(rig.segment_duration(), MediaDuration::from_millis(2_000));
-    let segments = rig.segments(&id);
-    assert!(!segments.is_empty() && segments.windows(2).all(|s| s[0].number.next() == s[1].number));
-    let first = source_times(&rig, &id)[0];
-    assert_eq!(first, 269, "21 ms of 12800");
+    assert_eq!((rig.numbers(&id), rig.resets), (vec![850_000_001, 850_000_002, 850_000_003], 0));
+    let grid = rig.grid().expect("known");
+    let past = rig.segments(&id)[0].start.since(grid.start(rig.segments(&id)[0].number, scale(12_800)));
+    assert_eq!(past.ticks(), 269, "21 ms of 12800");
 }
 
 #[test]

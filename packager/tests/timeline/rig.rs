@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use headwater_media::{Generation, Grid, MediaDuration, MediaTime, PartIndex, SegmentNumber, Timescale, TrackId, UtcTime};
+use headwater_media::{
+    Generation, Grid, MediaDuration, MediaTime, PartIndex, SegmentNumber, Timescale, TrackId, UtcTime,
+};
 use headwater_packager::Sample;
 use headwater_packager::cmaf::{
     ChunkOptions, Compatibility, Event, Fragment, Header, Limits, Reader, TrackHeader, write_chunk,
@@ -172,7 +174,7 @@ impl Rig {
     pub(crate) fn follow(&mut self) {
         for output in self.assembler.take() {
             match output {
-                Output::Grid(_) => {}
+                Output::Grid(_) | Output::Confirmed => {}
                 Output::Plan(id, plan) => {
                     self.plans.insert(id, plan);
                 }
@@ -200,11 +202,17 @@ impl Rig {
         assert!(self.plans.contains_key(id), "the plan is known before the first part");
         assert!(!cut.samples.is_empty(), "a part has samples");
         let name = (id.clone(), cut.number, cut.index);
-        if let Some(((_, number, index), last)) = self.chunks.range((id.clone(), SegmentNumber(0), PartIndex(0))..).rfind(|((t, ..), _)| t == id) {
-            let follows = (cut.number == *number && cut.index == index.next()) || (cut.number > *number && cut.index.0 == 0);
+        if let Some(((_, number, index), last)) =
+            self.chunks.range((id.clone(), SegmentNumber(0), PartIndex(0))..).rfind(|((t, ..), _)| t == id)
+        {
+            let follows =
+                (cut.number == *number && cut.index == index.next()) || (cut.number > *number && cut.index.0 == 0);
             assert!(follows, "{id}: {:?} {:?} after {number:?} {index:?}", cut.number, cut.index);
             let (time, last) = (cut.samples[0].decode_time, last.cut.samples[last.cut.samples.len() - 1].decode_time);
-            assert!(cut.start.timescale() != self.input(id) || time > last, "{id}: time goes back from {last} to {time}");
+            assert!(
+                cut.start.timescale() != self.input(id) || time > last,
+                "{id}: time goes back from {last} to {time}"
+            );
         }
         let chunk = Chunk { generation, bytes: chunk_bytes(&cut), cut };
         assert_eq!(self.chunks.insert(name, chunk), None, "a part is published once");

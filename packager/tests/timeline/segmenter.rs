@@ -14,7 +14,7 @@ fn video(fps_ticks: i64, timescale: u32, segment: MediaDuration, part_ticks: i64
     Rules {
         kind: Kind::Video,
         timescale: scale(timescale),
-        grid: Grid::new(segment).unwrap(),
+        grid: Grid::new(segment).expect("positive"),
         frame_ticks: fps_ticks,
         part_ticks: Some(part_ticks),
         overrun_ticks: i64::from(timescale) / 2 - fps_ticks,
@@ -100,12 +100,8 @@ fn a_missing_sync_sample_costs_no_more_than_the_overrun() {
 
 #[test]
 fn audio_segments_hold_the_samples_that_start_in_them() {
-    let rules = Rules {
-        kind: Kind::Audio,
-        frame_ticks: 1_024,
-        part_ticks: Some(9 * 1_024),
-        ..video(1_024, 48_000, SECOND, 0)
-    };
+    let rules =
+        Rules { kind: Kind::Audio, frame_ticks: 1_024, part_ticks: Some(9 * 1_024), ..video(1_024, 48_000, SECOND, 0) };
     let first = 48_000 * 100 - 1_024 * 3;
     let cuts = cut(rules, &frames(first, 200, 1_024, 1));
     let starts: Vec<i64> = cuts
@@ -145,7 +141,11 @@ fn a_long_cue_is_split_at_the_border() {
     };
     let before = Sample { decode_time: 100_000, duration: 500, ..cue.clone() };
     assert_eq!(parts(&cut(rules.clone(), &[before, cue.clone()])), [(100, 0, 2, true), (101, 0, 1, true)]);
-    assert_eq!(parts(&cut(rules, &[cue])), [(101, 0, 1, true)], "whether others came before it in its segment is not known");
+    assert_eq!(
+        parts(&cut(rules, &[cue])),
+        [(101, 0, 1, true)],
+        "whether others came before it in its segment is not known"
+    );
 }
 
 proptest! {
@@ -182,6 +182,7 @@ proptest! {
 #[test]
 fn a_cue_without_end_is_cut_off() {
     let rules = Rules { kind: Kind::Text, frame_ticks: 1, part_ticks: None, ..video(1, 1_000, SECOND, 0) };
-    let cue = Sample { decode_time: 100_500, composition_offset: 0, duration: u32::MAX, sync: true, data: Bytes::new() };
+    let cue =
+        Sample { decode_time: 100_500, composition_offset: 0, duration: u32::MAX, sync: true, data: Bytes::new() };
     assert!(cut(rules, &[cue]).len() <= 128);
 }

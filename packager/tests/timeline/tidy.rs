@@ -33,7 +33,16 @@ fn assert_contiguous(rig: &Rig, id: &TrackId, kind: Kind) {
 
 #[test]
 fn video_of_any_codec_is_cut_at_its_key_frames() {
-    let names = ["v25_lo", "v25_lo_emsg", "v25_lo_lmsg", "v25_every_frame", "v25_bframes_negcts", "v25_hvc1", "v25_hev1", "v25_av1"];
+    let names = [
+        "v25_lo",
+        "v25_lo_emsg",
+        "v25_lo_lmsg",
+        "v25_every_frame",
+        "v25_bframes_negcts",
+        "v25_hvc1",
+        "v25_hev1",
+        "v25_av1",
+    ];
     for name in names {
         let (rig, id) = run(&format!("cmaf/{name}.cmfv"));
         assert_eq!(rig.segment_duration(), MediaDuration::from_millis(2_000), "{name}");
@@ -77,7 +86,8 @@ fn a_48_frame_gop_makes_segments_of_1_92_s() {
     let segments = rig.segments(&id);
     assert!(segments.len() >= 2);
     let grid = rig.grid().expect("known");
-    let past: Vec<i64> = segments.iter().map(|s| s.start.since(grid.start(s.number, s.start.timescale())).nanos()).collect();
+    let past: Vec<i64> =
+        segments.iter().map(|s| s.start.since(grid.start(s.number, s.start.timescale())).nanos()).collect();
     assert!(past.windows(2).all(|p| p[0] == p[1]), "{past:?}");
 }
 
@@ -90,8 +100,13 @@ fn sound_alone_is_cut_on_the_wished_grid() {
         let (header, fragments) = header_and_fragments(&vector(&format!("cmaf/{name}.cmfa")));
         let sent = fragments[0].tracks[0].samples[0].presentation_time();
         let whole = sent + 1_024 - 1 + i64::from(header.tracks[0].timescale.ticks_per_second()) * 2 - 1;
-        assert!(segments[0].number.0 as i64 * 2 <= whole / i64::from(header.tracks[0].timescale.ticks_per_second()), "{name}");
-        let past = segments[0].start.since(rig.grid().expect("known").start(segments[0].number, segments[0].start.timescale()));
+        assert!(
+            segments[0].number.0 as i64 * 2 <= whole / i64::from(header.tracks[0].timescale.ticks_per_second()),
+            "{name}"
+        );
+        let past = segments[0]
+            .start
+            .since(rig.grid().expect("known").start(segments[0].number, segments[0].start.timescale()));
         assert!(past.ticks() >= 0 && past < rig.plans[&id].frame, "{name}: {past:?}");
         assert!(rig.parts(&id).iter().all(|p| p.duration <= MediaDuration::from_millis(200)), "{name}");
         assert!(rig.defects.is_empty(), "{name}: {:?}", rig.defects);

@@ -78,9 +78,11 @@ impl Assembler {
         track.raw.clear();
         track.held.clear();
         track.progress.restart(body);
-        track.intake.restart(track.intake.expected());
+        track.intake.restart(track.intake.reached());
         // What has been seen of the old run is all that will be.
-        self.learning.confirmed |= self.grid.is_some();
+        if self.grid.is_some() {
+            self.end_learning();
+        }
         for raw in raws {
             self.note(id, raw);
         }
@@ -118,7 +120,8 @@ impl Assembler {
         // NB: on a new run time never goes back, whatever clock it tells.
         let floor = session.continues.then(|| self.tracks.values().filter_map(TrackState::end).max()).flatten();
         let first = |t: &TrackState| MediaTime::new(t.raw[0].samples[0].decode_time, t.input.timescale);
-        let utc = tracks().any(|t| Anchor::tells_utc(first(t), now) && floor.is_none_or(|floor| first(t) + SAME_RUN > floor));
+        let utc =
+            tracks().any(|t| Anchor::tells_utc(first(t), now) && floor.is_none_or(|floor| first(t) + SAME_RUN > floor));
         if utc {
             return Some(Anchor::EPOCH);
         }

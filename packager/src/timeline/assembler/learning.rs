@@ -37,7 +37,8 @@ impl Assembler {
         let Some(leading) = evidence.first().copied() else { return self.learn_without_pictures(anchor, now) };
         let wish = self.config.segment;
         let undecided = evidence.iter().any(|e| matches!(e.gop, Gop::Unknown | Gop::Seen(_)));
-        let regular = evidence.iter().find_map(|e| if let Gop::Regular(gop) = e.gop { Some((e.first, gop)) } else { None });
+        let regular =
+            evidence.iter().find_map(|e| if let Gop::Regular(gop) = e.gop { Some((e.first, gop)) } else { None });
         if !undecided || regular.is_some() {
             let told = *self.learning.told.get_or_insert(now);
             if !undecided || now.since(told) >= OTHERS_WAIT {
@@ -67,7 +68,7 @@ impl Assembler {
                 self.grid = grid(self.config.segment, anchor, None);
                 self.outputs.extend(self.grid.map(Output::Grid));
             }
-            self.learning.confirmed = true;
+            self.end_learning();
         }
     }
 
@@ -97,13 +98,12 @@ impl Assembler {
 
     /// The segment duration is final: what was cut by another is withdrawn.
     fn confirm(&mut self, segment: MediaDuration, anchor: Anchor, evidence: Evidence) {
-        self.learning.confirmed = true;
         let Some(grid) = grid(segment, anchor, Some(evidence)) else { return };
         if let Some(guess) = self.grid {
             // NB: along the grid differences add up, so the least one is a misfit.
             let fits = guess.duration() == segment && (anchor.basis != Basis::Manifest || guess == grid);
             if fits {
-                return;
+                return self.end_learning();
             }
             if (guess.duration() - segment).nanos().saturating_abs() > evidence.frame.nanos() / 2 {
                 self.outputs.push(Output::Defect(None, Defect::GopMisfit));
@@ -116,6 +116,14 @@ impl Assembler {
         }
         self.grid = Some(grid);
         self.outputs.push(Output::Grid(grid));
+        self.end_learning();
+    }
+
+    /// From now on the grid is final.
+    pub(super) fn end_learning(&mut self) {
+        if !std::mem::replace(&mut self.learning.confirmed, true) {
+            self.outputs.push(Output::Confirmed);
+        }
     }
 }
 

@@ -81,7 +81,7 @@ impl Assembler {
         };
         if let Some(memory) = memory {
             this.grid = Some(memory.grid);
-            this.learning.confirmed = true;
+            this.learning.confirmed = memory.confirmed;
             this.sessions.push(Session::recalled(memory.anchor));
             this.first = memory.first;
             this.generation = memory.generation;
@@ -100,6 +100,7 @@ impl Assembler {
         let last = self.tracks.values().filter_map(TrackState::position).max();
         Some(Memory {
             grid: self.grid?,
+            confirmed: self.learning.confirmed,
             anchor: self.sessions.iter().rev().find_map(|s| s.anchor)?,
             first: self.first,
             generation: self.generation,
@@ -310,7 +311,7 @@ impl Assembler {
         self.announce_generations();
         if self.grid.is_some() {
             // What has been seen of the old coding is all that will be.
-            self.learning.confirmed = true;
+            self.end_learning();
         }
     }
 }
@@ -323,5 +324,6 @@ fn is_sane(samples: &mut [Sample], input: TrackInput) -> bool {
     let bound = (SECONDS_MAX / 2).saturating_mul(ticks_per_second);
     samples.iter_mut().for_each(|s| s.duration = s.duration.min(longest));
     let within = |time: i64| -bound < time && time < bound;
-    ticks_per_second <= TICKS_PER_SECOND_MAX && samples.iter().all(|s| within(s.decode_time) && within(s.presentation_time()))
+    ticks_per_second <= TICKS_PER_SECOND_MAX
+        && samples.iter().all(|s| within(s.decode_time) && within(s.presentation_time()))
 }

@@ -93,6 +93,8 @@ impl Defect {
 pub enum Output {
     /// The grid is known; it comes before any part.
     Grid(Grid),
+    /// The grid is final: what [`Assembler::memory`](super::Assembler::memory) gives is worth keeping.
+    Confirmed,
     /// A track's plan is known; it comes before its first part.
     Plan(TrackId, TrackPlan),
     /// A part of a track, and the generation its segment belongs to as far as is known by now: a later
@@ -127,6 +129,8 @@ pub enum Output {
 pub struct Memory {
     /// The grid.
     pub grid: Grid,
+    /// The grid is final, no guess.
+    pub confirmed: bool,
     /// Where the last source's zero lies.
     pub anchor: Anchor,
     /// First segment of the newest generation.

@@ -82,7 +82,7 @@ impl TrackState {
 
     /// End of what is in order, on the channel's timeline.
     pub(super) fn end(&self) -> Option<MediaTime> {
-        self.intake.expected().map(|ticks| MediaTime::new(ticks, self.input.timescale))
+        self.intake.reached().map(|ticks| MediaTime::new(ticks, self.input.timescale))
     }
 
     /// The segment being cut, or the last one cut.
