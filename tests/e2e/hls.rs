@@ -408,7 +408,7 @@ fn peak(demo: &Headwater, uri: &str, list: &Playlist) -> f64 {
 #[test]
 fn ffprobe_and_ffmpeg_play_it() {
     let demo = demo();
-    let url = demo.url("/live/demo/multivariant.m3u8");
+    let url = demo.addresses["hls"].as_str().expect("the address it prints").to_owned();
     let streams =
         run("ffprobe", &["-v", "error", "-show_entries", "stream=codec_name,width", "-of", "csv=p=0", &url], SOON);
     for told in ["h264,320", "h264,640", "h264,960", "aac"] {

@@ -50,17 +50,30 @@ impl Encoder {
         let mut tracks = Vec::new();
         for (name, bits) in ladder {
             let sound = name.starts_with('a');
-            let source = Header::parse(&Bytes::from_static(if sound { SOUND } else { PICTURE })).expect("the sample ladder");
+            let source =
+                Header::parse(&Bytes::from_static(if sound { SOUND } else { PICTURE })).expect("the sample ladder");
             let track = &source.tracks[0];
             let timescale = i64::from(track.timescale.ticks_per_second());
             let (frame, per_chunk, rate) = if sound { (1_024, 0, 47) } else { (timescale / 25, 5, 25) };
             let mut stream = origin.connect().await;
             let extension = if sound { "cmfa" } else { "cmfv" };
-            let head = format!("POST /ingest/{channel}/Streams({name}.{extension}) HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+            let head = format!(
+                "POST /ingest/{channel}/Streams({name}.{extension}) HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+            );
             stream.write_all(head.as_bytes()).await.expect("a request sent");
             let frame_bytes = usize::try_from(bits / 8 / rate).expect("in range");
             let start = start_second * timescale;
-            let mut track = Track { name, stream, timescale, frame, per_chunk, frame_bytes, sent: 0, start, gop: if sound { 1 } else { 25 } };
+            let mut track = Track {
+                name,
+                stream,
+                timescale,
+                frame,
+                per_chunk,
+                frame_bytes,
+                sent: 0,
+                start,
+                gop: if sound { 1 } else { 25 },
+            };
             track.send(&header::write(&source.tracks[0])).await;
             tracks.push(track);
         }
@@ -108,7 +121,11 @@ impl Encoder {
         let mut sent = Instant::now();
         // Sound first, so that what is timed is not behind it.
         for track in self.tracks.iter_mut().rev() {
-            let count = if track.per_chunk > 0 { track.per_chunk } else { elapsed_ms * track.timescale / 1_000 / track.frame - track.sent };
+            let count = if track.per_chunk > 0 {
+                track.per_chunk
+            } else {
+                elapsed_ms * track.timescale / 1_000 / track.frame - track.sent
+            };
             let chunk = track.chunk(count);
             track.send(&chunk).await;
             if track.name == "v2" {

@@ -40,7 +40,8 @@ async fn latency(program: &str, waiters: usize) {
     let origin = Origin::start(program, 1, "").await;
     let mut encoder = encoder::Encoder::start(&origin, "live", encoder::LADDER).await;
     encoder.run(Duration::from_secs(3)).await;
-    let (mut lists, mut held) = (viewers::Crowd::connect(&origin, waiters).await, viewers::Crowd::connect(&origin, waiters).await);
+    let (mut lists, mut held) =
+        (viewers::Crowd::connect(&origin, waiters).await, viewers::Crowd::connect(&origin, waiters).await);
     let (mut playlists, mut parts) = (Vec::new(), Vec::new());
     for _ in 0..100 {
         let part = encoder.next_part();
@@ -75,7 +76,11 @@ async fn wake(program: &str, waiters: usize) {
     let sent = encoder.step().await;
     let mut lists = crowd.answered(parked, sent).await;
     let (cpu, renders) = (origin.cpu() - cpu, origin.metric("headwater_playlists_rendered_total").await - renders);
-    println!("wake      {waiters} waiters: {:.0} ms of CPU, {renders} renders, answered {}", cpu * 1e3, viewers::percentiles(&mut lists));
+    println!(
+        "wake      {waiters} waiters: {:.0} ms of CPU, {renders} renders, answered {}",
+        cpu * 1e3,
+        viewers::percentiles(&mut lists)
+    );
 }
 
 /// What packaging a channel costs without viewers: CPU and memory.
@@ -88,7 +93,10 @@ async fn channel(program: &str, length: Duration) {
     encoder.run(length).await;
     let spent = (origin.cpu() - cpu) / length.as_secs_f64() * 3_600.0;
     let memory = (origin.resident_bytes() - before) as f64 / 1e6;
-    println!("channel   {:.2} Mb/s: {spent:.1} CPU-s per channel-hour, {memory:.1} MB over the empty origin", encoder.megabits());
+    println!(
+        "channel   {:.2} Mb/s: {spent:.1} CPU-s per channel-hour, {memory:.1} MB over the empty origin",
+        encoder.megabits()
+    );
 }
 
 /// What serving costs on keep-alive connections.
@@ -97,9 +105,19 @@ async fn serve(program: &str) {
     let mut encoder = encoder::Encoder::start(&origin, "live", encoder::LADDER).await;
     encoder.run(Duration::from_secs(5)).await;
     let list = viewers::hammer(&origin, "/live/live/v2/media.m3u8", 8, Duration::from_secs(5)).await;
-    println!("playlist  {} bytes: {:.1} CPU-s per million, {:.0} requests/s", list.bytes, list.cpu / list.requests as f64 * 1e6, list.rate());
+    println!(
+        "playlist  {} bytes: {:.1} CPU-s per million, {:.0} requests/s",
+        list.bytes,
+        list.cpu / list.requests as f64 * 1e6,
+        list.rate()
+    );
     let path = encoder.complete_segment("v2");
     let segment = viewers::hammer(&origin, &format!("/live/live/{path}"), 4, Duration::from_secs(5)).await;
     let gigabytes = segment.bytes as f64 * segment.requests as f64 / 1e9;
-    println!("segment   {} bytes: {:.3} CPU-s per GB, {:.2} GB/s", segment.bytes, segment.cpu / gigabytes, gigabytes / segment.seconds);
+    println!(
+        "segment   {} bytes: {:.3} CPU-s per GB, {:.2} GB/s",
+        segment.bytes,
+        segment.cpu / gigabytes,
+        gigabytes / segment.seconds
+    );
 }

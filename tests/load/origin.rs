@@ -19,7 +19,9 @@ impl Origin {
     pub(crate) async fn start(program: &str, segment_seconds: u32, defaults: &str) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let config = std::env::temp_dir().join(format!("headwater-load-{port}.toml"));
-        let text = format!("channels_from_push = true\n[defaults]\nsegment_ms = {segment_seconds}000\npart_ms = 200\n{defaults}");
+        let text = format!(
+            "channels_from_push = true\n[defaults]\nsegment_ms = {segment_seconds}000\npart_ms = 200\n{defaults}"
+        );
         std::fs::write(&config, text).expect("a scratch file");
         let mut command = Command::new(program);
         command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--config"]).arg(&config);

@@ -144,7 +144,10 @@ async fn read_one(stream: &mut TcpStream, answer: &mut Vec<u8>) -> usize {
         {
             let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
             assert!(head.starts_with("http/1.1 200"), "{head}");
-            let length = head.lines().find_map(|l| l.strip_prefix("content-length:")).and_then(|v| v.trim().parse::<usize>().ok());
+            let length = head
+                .lines()
+                .find_map(|l| l.strip_prefix("content-length:"))
+                .and_then(|v| v.trim().parse::<usize>().ok());
             need = Some(end + 4 + length.expect("a length"));
         }
         if need.is_some_and(|need| answer.len() >= need) {

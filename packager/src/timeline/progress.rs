@@ -16,6 +16,8 @@ use crate::Sample;
 
 /// Steps of time up to this are jitter of the network or losses.
 const STEP: MediaDuration = MediaDuration::from_millis(10_000);
+/// Fragments overtake each other by less than this.
+const OVERTAKING: MediaDuration = MediaDuration::from_millis(3_000);
 /// A source anchored by its arrival is never this late.
 const LATE: Duration = Duration::from_secs(30);
 /// Doubt lasts at least and at most this long.
@@ -65,6 +67,7 @@ pub(super) struct Progress {
     end: Option<i64>,
     body: Option<u64>,
     received: Option<UtcTime>,
+    /// The longest fragment, or wait for one.
     longest: Duration,
     retired: VecDeque<u64>,
 }
@@ -111,7 +114,7 @@ impl Progress {
             return Step::Follows;
         }
         let at_origin = !epoch && self.origin.is_some_and(|origin| start <= origin.saturating_add(place.half_frame));
-        if at_origin && back > place.half_frame * 2 || back > ticks(STEP) {
+        if at_origin && back > ticks(OVERTAKING) || back > ticks(STEP) {
             return if self.body == Some(raw.body) { Step::Restarts } else { Step::Doubtful };
         }
         if doubt.is_some_and(|doubt| raw.end() <= end && doubt.goes_on_at(start, place.half_frame)) {
@@ -125,9 +128,13 @@ impl Progress {
         let (start, end) = (raw.start(), raw.end());
         self.origin.get_or_insert(start);
         self.longest = self.longest.max(length(start, end, timescale)).min(DOUBT_MAX);
+        let waited = self.received.map_or(Duration::ZERO, |at| raw.received.since(at));
         self.received = Some(raw.received);
         let advances = self.end.is_none_or(|known| end > known);
         if advances {
+            if waited <= OVERTAKING.to_std() {
+                self.longest = self.longest.max(waited);
+            }
             self.end = Some(end);
             self.last_start = start;
             self.body = Some(raw.body);

@@ -135,6 +135,25 @@ fn a_pause_of_a_minute_is_a_gap_not_a_break() {
 }
 
 #[test]
+fn an_encoder_that_restarts_while_the_origin_is_down_is_noticed() {
+    let sources = Shape { from_seconds: 0, seconds: 20, ..Shape::PLAIN }.sources();
+    let mut rig = Rig::new(at(0.0));
+    let before = Network::QUIET.deliver(&sources, at(0.0));
+    rig.now = before[0].at;
+    send_on(&mut rig, &sources, &before);
+    let memory = rig.assembler.memory().expect("known");
+    let last = memory.last.expect("published");
+    // The origin is gone for a minute; the encoder counts from zero again.
+    let after = Network::QUIET.deliver(&sources, at(80.0));
+    let mut back = Rig::with(headwater_packager::timeline::Config::default(), Some(memory), after[0].at);
+    send_on(&mut back, &sources, &after);
+    assert_eq!(back.breaks.len(), 1, "{:?}", back.breaks);
+    assert_generations(&back, &ids(&sources));
+    assert!(back.numbers(&track("v0"))[0] > last.0);
+    assert!(back.numbers(&track("v0")).len() >= 7);
+}
+
+#[test]
 fn a_leap_ahead_is_a_restart() {
     let sources = Shape { from_seconds: 0, seconds: 30, ..Shape::PLAIN }.sources();
     let mut deliveries = Network::QUIET.deliver(&sources, at(0.0));

@@ -73,7 +73,7 @@ impl Assembler {
             None => self.open_session(now),
         };
         let Some(track) = self.tracks.get_mut(id) else { return };
-        track.changed |= track.position().is_some();
+        track.changed |= track.is_published();
         track.session = Some(session);
         track.raw.clear();
         track.held.clear();

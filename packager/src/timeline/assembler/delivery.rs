@@ -140,7 +140,7 @@ impl Assembler {
             }
             let mut cuts = Vec::new();
             segmenter.skip_to(through, &mut cuts);
-            track.intake.give_up_before(grid.start(through.next(), scale).ticks());
+            track.give_up_through(through, &grid);
             track.told = track.told.max(Some(through));
             lost.push((id.clone(), cuts, through, !std::mem::replace(&mut track.absent, true)));
         }

@@ -292,7 +292,7 @@ impl Assembler {
         self.outputs.push(Output::Defect(Some(id.clone()), Defect::HeaderChange));
         self.interrupt(id, Segmenter::change);
         let Some(track) = self.tracks.get_mut(id) else { return };
-        track.changed |= track.position().is_some();
+        track.changed |= track.is_published();
         track.raw.clear();
         track.doubt = None;
         track.held.clear();

@@ -72,7 +72,14 @@ impl TrackState {
     /// What was published before a restart of the origin is not published again.
     pub(super) fn resume_after(&mut self, floor: SegmentNumber, grid: &Grid) {
         self.resume_after = Some(floor);
-        self.intake.give_up_before(grid.start(floor.next(), self.input.timescale).ticks());
+        self.give_up_through(floor, grid);
+    }
+
+    /// What belongs to segments up to `number` is late.
+    pub(super) fn give_up_through(&mut self, number: SegmentNumber, grid: &Grid) {
+        // NB: a segment may begin half a frame before its border.
+        let border = grid.start(number.next(), self.input.timescale).ticks();
+        self.intake.give_up_before(border.saturating_sub(self.half_frame()));
     }
 
     pub(super) fn half_frame(&self) -> i64 {
@@ -88,6 +95,11 @@ impl TrackState {
     /// The segment being cut, or the last one cut.
     pub(super) fn position(&self) -> Option<SegmentNumber> {
         self.segmenter.as_ref().or(self.earlier.as_ref()).and_then(Segmenter::position)
+    }
+
+    /// Something of it has been published, if only before a restart of the origin.
+    pub(super) fn is_published(&self) -> bool {
+        self.position().is_some() || self.resume_after.is_some() && self.plan.is_some()
     }
 
     /// Takes a fragment to be mapped; false if the bound made room by forgetting what had come before.
