@@ -27,6 +27,9 @@ const START_DEADLINE: Duration = Duration::from_secs(10);
 /// A wait for the first playlist before the target duration is known is counted in this.
 const TARGET_UNKNOWN: Duration = Duration::from_secs(2);
 
+/// How many segments a source may be behind the clock for what has begun to be waited for.
+const BEHIND_MAX: u64 = 4;
+
 /// Answers any request under `/live/`.
 pub(super) async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -> Response<Body> {
     let (parts, _) = request.into_parts();
@@ -305,7 +308,7 @@ impl Answer<'_> {
         }
     }
 
-    /// The refusal of a segment that is neither here nor next; `None` if it is next.
+    /// The refusal of a segment that is neither here nor coming; `None` if it is waited for.
     fn not_next(
         &self,
         snapshot: &Snapshot,
@@ -322,7 +325,11 @@ impl Answer<'_> {
             let words = if stored { "the segment is lost" } else { "the segment has left the window" };
             return Some(self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, words));
         }
-        if number == next {
+        // Media of an encoder that sends whole segments comes later than its time, and the MPD promises it by its time:
+        // what has begun by the clock is coming too.
+        let now = self.origin.context.clock.now().media_time(headwater_media::Timescale::NANOS);
+        let begun = self.channel.view().grid.is_some_and(|grid| number <= grid.number_at(now));
+        if number == next || (begun && number.0 - next.0 <= BEHIND_MAX) {
             return None;
         }
         let ahead = u32::try_from(asked - next.0).unwrap_or(u32::MAX).min(1_000);

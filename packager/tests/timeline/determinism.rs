@@ -74,7 +74,7 @@ fn varied(
         let until = begin + Duration::from_millis(restart);
         let (now, later): (Vec<_>, Vec<_>) = rest.into_iter().partition(|d| d.at < until);
         let back = until + Duration::from_millis(300);
-        let again = now.iter().filter(|d| network.bodies && d.at + Duration::from_secs(2) > until).cloned();
+        let again = now.iter().filter(|d| network.bodies && d.captured + Duration::from_secs(4) > until).cloned();
         rest = again.chain(later).map(|d| Delivery { at: d.at.max(back), ..d }).collect();
         let Some(first) = now.first() else { continue };
         let mut rig = Rig::with(Config::default(), memory.take(), first.at);
