@@ -40,7 +40,13 @@ unit:
 
 e2e:
 	$(CARGO) build $(LOCKED) --workspace --bins --tests
+ifdef E2E
 	$(CARGO) test $(LOCKED) --workspace --test e2e -- $(E2E)
+else
+# Browsers come last and one by one: beside encoders on two cores they would stall for want of a processor.
+	$(CARGO) test $(LOCKED) --workspace --test e2e -- --skip players:: --test-threads 4
+	$(CARGO) test $(LOCKED) --workspace --test e2e -- players:: --test-threads 1
+endif
 
 setup-demo:
 	@scripts/setup.sh demo
