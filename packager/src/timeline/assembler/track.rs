@@ -160,7 +160,11 @@ impl TrackState {
         let part_target = match self.plan {
             Some(plan) => plan.part_target,
             None if text => None,
-            None => Some(MediaDuration::new(part_ticks(part, frame), scale)),
+            None => {
+                // NB: by the wish, not by the grid: that may still be a guess, and a part target never changes.
+                let segment = config.segment.rescale(scale).ticks();
+                Some(MediaDuration::new(without_crumb(part_ticks(part, frame), frame, segment), scale))
+            }
         };
         Some(TrackPlan { frame: MediaDuration::new(frame, scale), part_target })
     }
@@ -184,6 +188,17 @@ impl TrackState {
         let doubt = self.doubt.as_ref().map(Doubt::deadline);
         self.intake.deadline().into_iter().chain(doubt).min()
     }
+}
+
+/// `part` or a few frames less, so that the last part of a segment is no crumb: players at the live edge look parts up
+/// by time and pass over one of a frame or two (hls.js then stands still for seconds).
+fn without_crumb(part: i64, frame: i64, segment: i64) -> i64 {
+    let longest = part / frame;
+    // A segment that is no whole number of frames has now the one, now the other.
+    let (fewer, more) = (segment / frame, (segment + frame - 1) / frame);
+    let fits = |frames: i64| [fewer, more].iter().all(|n| n % frames == 0 || (n % frames) * 3 >= frames);
+    let frames = (1..=longest).rev().take_while(|frames| frames * 10 >= longest * 7).find(|frames| fits(*frames));
+    frames.map_or(part, |frames| if frames == longest { part } else { frames * frame })
 }
 
 /// The longest part of at most `part` ticks that is a whole number of frames, at least one. Frames that a rounding made
@@ -216,7 +231,20 @@ pub fn target_duration_seconds(segment: MediaDuration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::part_ticks;
+    use super::{part_ticks, without_crumb};
+
+    #[test]
+    fn the_last_part_of_a_segment_is_no_crumb() {
+        assert_eq!(
+            without_crumb(9 * 1_024, 1_024, 48_000),
+            8 * 1_024,
+            "47 frames a second: 5 x 8 and 7, not 5 x 9 and 2"
+        );
+        assert_eq!(without_crumb(9 * 1_024, 1_024, 96_000), 9 * 1_024);
+        assert_eq!(without_crumb(9 * 1_024, 1_024, 92_160), 9 * 1_024, "90 frames are 10 x 9");
+        assert_eq!(without_crumb(5 * 512, 512, 12_800), 5 * 512);
+        assert_eq!(without_crumb(5 * 512, 512, 48 * 512), 5 * 512);
+    }
 
     #[test]
     fn a_part_is_the_most_whole_frames_that_fit() {
