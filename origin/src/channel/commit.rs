@@ -144,7 +144,7 @@ impl TrackWriter {
         let metrics = &context.metrics;
         metrics.parts.get_or_create(&self.label).inc();
         let channel_label = ChannelLabel { channel: self.label.channel.clone() };
-        let delay = (now.nanos() - (cut.start + cut.duration).nanos()).max(0) as f64 / 1e9;
+        let delay = now.nanos().saturating_sub((cut.start + cut.duration).nanos()).max(0) as f64 / 1e9;
         metrics.publish_delay.get_or_create(&channel_label).observe(delay);
         if !within {
             self.shed(context, u64::MAX);

@@ -38,7 +38,7 @@ impl Task {
 fn track_status(writer: &TrackWriter, counts: headwater_packager::timeline::intake::Counts, now: UtcTime) -> Value {
     let (track, window) = (writer.track(), &writer.window);
     let last_part = window.last_part();
-    let age = window.end().map(|end| (now.nanos() - end.nanos()) / 1_000_000);
+    let age = window.end().map(|end| now.nanos().saturating_sub(end.nanos()) / 1_000_000);
     let from = window.len().saturating_sub(SEGMENTS_TOLD);
     let mut segments: Vec<Value> = window
         .iter_from(from)

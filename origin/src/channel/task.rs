@@ -243,6 +243,10 @@ impl Task {
     /// Carries out what the timeline has decided.
     fn follow(&mut self, now: UtcTime) {
         let outputs = self.assembler.take();
+        if self.ended {
+            // What was still on its way when the channel was ended does not bring it back.
+            return;
+        }
         let mut keep = false;
         for output in outputs {
             match output {
@@ -328,7 +332,7 @@ impl Task {
     }
 
     fn measure(&self, end: MediaTime, now: UtcTime) {
-        let late = (now.nanos() - end.nanos()) as f64 / 1e9;
+        let late = now.nanos().saturating_sub(end.nanos()) as f64 / 1e9;
         let label = ChannelLabel { channel: self.channel.id.to_string() };
         self.context.metrics.drift_seconds.get_or_create(&label).set(late);
     }

@@ -31,7 +31,7 @@ pub(super) async fn mpd(channel: &Channel, text: &Bytes) {
     let Some(start) = manifest.availability_start else { return };
     let offset = template
         .map_or(0, |t| MediaTime::new(i64::try_from(t.presentation_time_offset).unwrap_or(0), t.timescale).nanos());
-    let zero = start.nanos() + period.start.map_or(0, MediaDuration::nanos) - offset;
+    let zero = start.nanos().saturating_add(period.start.map_or(0, MediaDuration::nanos)).saturating_sub(offset);
     channel.send(Command::HintAnchor(MediaTime::new(zero, Timescale::NANOS))).await;
 }
 
@@ -66,7 +66,8 @@ pub(super) async fn playlist(channel: &Channel, path: &str, text: &Bytes) {
         if !sound {
             channel.send(Command::HintSegment(segment.duration)).await;
         }
-        channel.send(Command::HintAnchor(MediaTime::new(date.nanos() - start.nanos(), Timescale::NANOS))).await;
+        let zero = date.nanos().saturating_sub(start.nanos());
+        channel.send(Command::HintAnchor(MediaTime::new(zero, Timescale::NANOS))).await;
         return;
     }
 }
