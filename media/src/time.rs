@@ -72,7 +72,7 @@ impl MediaTime {
 
     /// The time from `earlier` to `self`, in `self`'s timescale; negative if `self` is earlier.
     pub fn since(self, earlier: Self) -> MediaDuration {
-        MediaDuration::new(self.ticks - earlier.rescale(self.timescale).ticks, self.timescale)
+        MediaDuration::new(self.ticks.saturating_sub(earlier.rescale(self.timescale).ticks), self.timescale)
     }
 
     /// Nanoseconds since the timeline's zero, rounded.

@@ -2,6 +2,7 @@
 //! The live edge of one track: the newest snapshot, whoever waits for the next, and each playlist rendered once.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -54,9 +55,9 @@ pub enum Form {
     IFrames,
 }
 
-/// A track's window at one version, and the playlists of that version.
+/// What an edge publishes: a track's window at one version, and what its playlists say beside it.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct Publication {
     /// What is listed.
     pub window: Window,
     /// What the other playlists hold.
@@ -73,11 +74,29 @@ pub struct Snapshot {
     pub pending_header: Option<Generation>,
     /// When the newest part was published.
     pub published: UtcTime,
+}
+
+/// A publication and the playlists of that version.
+#[derive(Debug)]
+pub struct Snapshot {
+    publication: Publication,
     renders: Counter,
     forms: [OnceLock<Arc<Rendered>>; 5],
 }
 
+impl Deref for Snapshot {
+    type Target = Publication;
+
+    fn deref(&self) -> &Publication {
+        &self.publication
+    }
+}
+
 impl Snapshot {
+    fn new(publication: Publication, renders: Counter) -> Self {
+        Self { publication, renders, forms: Default::default() }
+    }
+
     /// The playlist in a form, rendered by the first who asks.
     pub fn playlist(&self, form: Form) -> Arc<Rendered> {
         let rendered = self.forms[form as usize].get_or_init(|| {
@@ -106,27 +125,6 @@ impl Snapshot {
     pub fn is_listed(&self) -> bool {
         self.window.first_number().is_some()
     }
-}
-
-/// What a new snapshot is made of.
-#[derive(Debug)]
-pub struct Publication {
-    /// See [`Snapshot`].
-    pub window: Window,
-    /// See [`Snapshot`].
-    pub reports: Vec<Report>,
-    /// See [`Snapshot`].
-    pub targets: Targets,
-    /// See [`Snapshot`].
-    pub part_target: Option<headwater_media::MediaDuration>,
-    /// See [`Snapshot`].
-    pub ended: bool,
-    /// See [`Snapshot`].
-    pub hint: Hint,
-    /// See [`Snapshot`].
-    pub pending_header: Option<Generation>,
-    /// See [`Snapshot`].
-    pub published: UtcTime,
 }
 
 /// One track's edge: handles are shared, one owner publishes.
@@ -158,7 +156,7 @@ impl LiveEdge {
             pending_header: None,
             published: UtcTime::from_nanos(0),
         };
-        let snapshot = watch::Sender::new(Arc::new(snapshot(empty, renders.clone())));
+        let snapshot = watch::Sender::new(Arc::new(Snapshot::new(empty, renders.clone())));
         Self { track, store: TrackStore::default(), snapshot, recent: Mutex::default(), renders }
     }
 
@@ -174,7 +172,7 @@ impl LiveEdge {
 
     /// Publishes and wakes every waiter. The bytes it names must be in [`Self::store`] already.
     pub fn publish(&self, publication: Publication) {
-        let snapshot = Arc::new(snapshot(publication, self.renders.clone()));
+        let snapshot = Arc::new(Snapshot::new(publication, self.renders.clone()));
         let mut recent = self.recent.lock();
         if recent.len() >= RECENT {
             recent.pop_front();
@@ -200,22 +198,6 @@ impl LiveEdge {
         let after = recent.iter().position(|s| Arc::ptr_eq(s, &begun)).unwrap_or(0);
         let first = recent[after..].iter().find(|s| reached(s)).cloned();
         first.unwrap_or(found)
-    }
-}
-
-fn snapshot(publication: Publication, renders: Counter) -> Snapshot {
-    let Publication { window, reports, targets, part_target, ended, hint, pending_header, published } = publication;
-    Snapshot {
-        window,
-        reports,
-        targets,
-        part_target,
-        ended,
-        hint,
-        pending_header,
-        published,
-        renders,
-        forms: Default::default(),
     }
 }
 

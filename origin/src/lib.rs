@@ -155,7 +155,7 @@ impl Origin {
         &self.context.metrics
     }
 
-    fn count_refused(&self, _channel: &str, reason: &'static str) {
+    fn count_refused(&self, reason: &'static str) {
         // NB: not by the name that was asked for: an outsider must not grow the table.
         let label = DefectLabel { channel: String::new(), defect: reason };
         self.context.metrics.ingest_refused.get_or_create(&label).inc();

@@ -33,8 +33,8 @@ impl Tagged {
 
 #[derive(Debug)]
 enum State {
-    /// Parts as they came.
-    Open(Vec<Tagged>),
+    /// Parts as they came, and what a reader of the segment in progress follows.
+    Open { parts: Vec<Tagged>, body: Growing },
     /// One object; parts are slices of it.
     Sealed { whole: Tagged, parts: Vec<(ByteRange, HeaderValue)> },
 }
@@ -46,10 +46,7 @@ pub struct StoredSegment {
     pub number: SegmentNumber,
     /// Earliest presentation time.
     pub start: MediaTime,
-    /// What a reader of the segment in progress follows; another one once its source has failed and come back.
-    /// Guards the handle; held to clone or to replace it.
-    body: RwLock<Growing>,
-    /// Guards the representation; held to clone a handle or to append one.
+    /// Guards the representation; held to clone a handle, to append one, or to join them all once.
     state: RwLock<State>,
 }
 
@@ -64,14 +61,14 @@ pub enum Media {
 
 impl StoredSegment {
     fn new(number: SegmentNumber, start: MediaTime) -> Self {
-        Self { number, start, body: RwLock::new(Growing::new()), state: RwLock::new(State::Open(Vec::new())) }
+        Self { number, start, state: RwLock::new(State::Open { parts: Vec::new(), body: Growing::new() }) }
     }
 
     /// The whole segment, or the body that grows towards it.
     pub fn media(&self) -> Media {
         match &*self.state.read() {
             State::Sealed { whole, .. } => Media::Whole(whole.clone()),
-            State::Open(_) => Media::Growing(self.body.read().clone()),
+            State::Open { body, .. } => Media::Growing(body.clone()),
         }
     }
 
@@ -79,7 +76,7 @@ impl StoredSegment {
     pub fn part(&self, index: PartIndex) -> Option<Tagged> {
         let at = usize::try_from(index.0).ok()?;
         match &*self.state.read() {
-            State::Open(parts) => parts.get(at).cloned(),
+            State::Open { parts, .. } => parts.get(at).cloned(),
             State::Sealed { whole, parts } => {
                 let (range, tag) = parts.get(at)?;
                 let first = usize::try_from(range.offset_bytes).ok()?;
@@ -89,59 +86,48 @@ impl StoredSegment {
         }
     }
 
-    /// True while parts may come.
-    pub fn is_open(&self) -> bool {
-        matches!(*self.state.read(), State::Open(_))
-    }
-
     /// Bytes held.
     pub fn length_bytes(&self) -> u64 {
         match &*self.state.read() {
-            State::Open(parts) => parts.iter().map(|p| p.bytes.len() as u64).sum(),
+            State::Open { parts, .. } => parts.iter().map(|p| p.bytes.len() as u64).sum(),
             State::Sealed { whole, .. } => whole.bytes.len() as u64,
         }
     }
 
     fn append(&self, part: Bytes) {
-        let body = part.clone();
-        if self.body.read().ended() == Some(growing::End::Failed) {
-            self.begin_anew();
-        }
-        if let State::Open(parts) = &mut *self.state.write() {
-            parts.push(Tagged::new(part));
-        }
-        self.body.read().append(body);
-    }
-
-    /// Joins the parts into one object. The copy costs what the segment weighs, once; afterwards every part is a slice.
-    fn seal(&self) {
-        let mut state = self.state.write();
-        if let State::Open(open) = &*state {
-            let length = open.iter().map(|p| p.bytes.len()).sum();
-            let mut whole = BytesMut::with_capacity(length);
-            let mut parts = Vec::with_capacity(open.len());
-            for part in open {
-                let range = ByteRange { offset_bytes: whole.len() as u64, length_bytes: part.bytes.len() as u64 };
-                parts.push((range, part.tag.clone()));
-                whole.extend_from_slice(&part.bytes);
-            }
-            *state = State::Sealed { whole: Tagged::new(whole.freeze()), parts };
-        }
-        drop(state);
-        self.body.read().end(growing::End::Complete);
-    }
-
-    fn abort(&self) {
-        self.body.read().end(growing::End::Failed);
-    }
-
-    /// The source came back after all: whoever asks from here on reads every part.
-    fn begin_anew(&self) {
-        let body = Growing::new();
-        if let State::Open(parts) = &*self.state.read() {
+        let tagged = Tagged::new(part);
+        let State::Open { parts, body } = &mut *self.state.write() else { return };
+        if body.ended().is_some() {
+            // The source failed and came back after all: whoever asks from here on reads every part.
+            *body = Growing::new();
             parts.iter().for_each(|part| body.append(part.bytes.clone()));
         }
-        *self.body.write() = body;
+        parts.push(tagged.clone());
+        body.append(tagged.bytes);
+    }
+
+    /// Joins the parts into one object. The copy costs what the segment weighs, once; afterwards every part is a slice,
+    /// and the parts' own bytes live only as long as whoever still reads the segment in progress.
+    fn seal(&self) {
+        let mut state = self.state.write();
+        let State::Open { parts: open, body } = &*state else { return };
+        let length = open.iter().map(|p| p.bytes.len()).sum();
+        let mut whole = BytesMut::with_capacity(length);
+        let mut parts = Vec::with_capacity(open.len());
+        for part in open {
+            let range = ByteRange { offset_bytes: whole.len() as u64, length_bytes: part.bytes.len() as u64 };
+            parts.push((range, part.tag.clone()));
+            whole.extend_from_slice(&part.bytes);
+        }
+        body.end(growing::End::Complete);
+        *state = State::Sealed { whole: Tagged::new(whole.freeze()), parts };
+    }
+
+    /// Breaks the response of whoever follows.
+    fn abort(&self) {
+        if let State::Open { body, .. } = &*self.state.read() {
+            body.end(growing::End::Failed);
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl TrackWriter {
         }
         let opens = self.window.open().is_none_or(|open| open.number != cut.number);
         if opens {
-            self.end_open(context, breaks);
+            self.end_open(context);
             self.fill_gaps(context, breaks, cut.number);
             self.begin(channel, track_header, generation);
         }
@@ -230,14 +230,14 @@ impl TrackWriter {
     }
 
     /// Ends the open segment, if it is this one.
-    pub(super) fn end_segment(&mut self, context: &Context, _breaks: &[Break], number: SegmentNumber, _short: bool) {
+    pub(super) fn end_segment(&mut self, context: &Context, number: SegmentNumber) {
         if self.window.open().is_some_and(|open| open.number == number) {
-            self.end_open(context, &[]);
+            self.end_open(context);
         }
     }
 
     /// Ends the open segment, whichever it is.
-    pub(super) fn end_open(&mut self, context: &Context, _breaks: &[Break]) {
+    pub(super) fn end_open(&mut self, context: &Context) {
         let Some(open) = self.window.open().cloned() else { return };
         let duration = open.duration();
         let segment = Segment {
@@ -266,7 +266,7 @@ impl TrackWriter {
 
     /// Declares every segment up to `through` lost.
     pub(super) fn lose(&mut self, context: &Context, breaks: &[Break], through: SegmentNumber) {
-        self.end_open(context, breaks);
+        self.end_open(context);
         self.fill_gaps(context, breaks, through.next());
     }
 

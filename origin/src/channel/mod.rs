@@ -4,6 +4,7 @@
 mod commit;
 mod ledger;
 mod pacer;
+mod release;
 mod status;
 mod task;
 mod view;

@@ -4,8 +4,8 @@
 //! A part whose media ended at `t` and that arrived at `a` is `a − t` late; it is released at `t + Δ`, where Δ is the
 //! largest lateness seen lately on its track. For an encoder that sends as it captures Δ is what every part has, and
 //! nothing waits; for one that sends whole segments, its first part goes out at once and the others follow one by one.
-//! Tracks keep step within a quarter of a part: one that is early by more waits for the latest. A player at the live edge
-//! holds little of either, and sound that trails its picture by a part starves it.
+//! Tracks keep step within a part (rfc8216bis, appendix B): one that is early by more waits for the latest. Not closer:
+//! sound whose parts straddle the encoder's chunks is up to a part late, and pictures would wait for it each time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Pacer {
         }
         let own = self.tracks.get(track)?.late()?;
         let latest = self.tracks.values().filter_map(|pace| pace.late_at(arrived, self.memory)).max().unwrap_or(own);
-        let due = end.nanos().saturating_add(own.max(latest.saturating_sub(self.part_nanos / 4)));
+        let due = end.nanos().saturating_add(own.max(latest.saturating_sub(self.part_nanos)));
         // Waits shorter than half a part are not worth it; measured from its arrival, or the next wake-up would cut it.
         (due > arrived.nanos().saturating_add(self.part_nanos / 2)).then_some(UtcTime::from_nanos(due))
     }
@@ -181,6 +181,6 @@ mod tests {
             pacer.arrived(&track("a0"), end(part * 200), at(2_000));
         }
         pacer.arrived(&track("v0"), end(2_000), at(2_000));
-        assert_eq!(pacer.due(&track("v0"), end(2_000), at(2_000)), Some(at(2_000 + 1_800 - 50)));
+        assert_eq!(pacer.due(&track("v0"), end(2_000), at(2_000)), Some(at(2_000 + 1_800 - 200)));
     }
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The owner of a channel: takes what encoders send, runs the timeline, releases parts at their pace.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_media::{Generation, Kind, MediaTime, SegmentNumber, TrackId, UtcTime};
+use headwater_media::{Generation, MediaTime, SegmentNumber, TrackId, UtcTime};
 use headwater_packager::cmaf::{Compatibility, TrackFragment, TrackHeader};
 use headwater_packager::timeline::assembler::TrackInput;
 use headwater_packager::timeline::{Assembler, Config, Output, SourceClock};
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::commit::TrackWriter;
 use super::pacer::Pacer;
-use super::{Channel, Command, Context, State, View};
+use super::{Channel, Command, Context, State};
 use crate::metrics::{ChannelLabel, DefectLabel};
 
 /// Tracks of one channel; further ones are counted and left out.
@@ -22,18 +22,18 @@ const TRACKS_MAX: usize = 64;
 /// Generations that are remembered; older ones have left every window of a channel that is any use.
 const GENERATIONS_MAX: usize = 64;
 /// How often silence is looked at.
-const TICK: Duration = Duration::from_millis(500);
+pub(super) const TICK: Duration = Duration::from_millis(500);
 
 /// What the task knows of one track beside its timeline.
 #[derive(Debug)]
 pub(super) struct TrackTask {
-    name: String,
-    header: TrackHeader,
+    pub(super) name: String,
+    pub(super) header: TrackHeader,
     /// The header of each generation, fixed when its first part was cut.
-    headers: BTreeMap<Generation, TrackHeader>,
+    pub(super) headers: BTreeMap<Generation, TrackHeader>,
     clock: SourceClock,
     /// What was decided and when, in the order of its release.
-    queue: VecDeque<(UtcTime, Output)>,
+    pub(super) queue: VecDeque<(UtcTime, Output)>,
     pub(super) writer: Option<TrackWriter>,
 }
 
@@ -50,18 +50,18 @@ pub struct Break {
 pub(super) struct Task {
     pub(super) channel: Arc<Channel>,
     pub(super) context: Context,
-    assembler: Assembler,
+    pub(super) assembler: Assembler,
     pub(super) tracks: BTreeMap<TrackId, TrackTask>,
     pub(super) breaks: Vec<Break>,
-    pacer: Option<Pacer>,
+    pub(super) pacer: Option<Pacer>,
     /// Stream names whose bodies are open, and how many.
-    expected: BTreeMap<String, u32>,
+    pub(super) expected: BTreeMap<String, u32>,
     pub(super) started: Option<UtcTime>,
-    last_part: Option<UtcTime>,
-    state: State,
-    settled: bool,
+    pub(super) last_part: Option<UtcTime>,
+    pub(super) state: State,
+    pub(super) settled: bool,
     pub(super) defects: BTreeMap<&'static str, u64>,
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Task {
@@ -130,17 +130,6 @@ impl Task {
         self.context.memory.remove(held);
     }
 
-    fn next_deadline(&self, now: UtcTime) -> UtcTime {
-        let due = self.tracks.iter().filter_map(|(id, t)| match t.queue.front() {
-            Some((arrived, Output::Part(_, _, part))) => {
-                self.pacer.as_ref()?.due(id, part.start + part.duration, *arrived).or(Some(now))
-            }
-            Some(_) => Some(now),
-            None => None,
-        });
-        due.chain(self.assembler.deadline()).min().unwrap_or(now + TICK)
-    }
-
     fn take(&mut self, command: Command) {
         let now = self.context.clock.now();
         match command {
@@ -184,7 +173,7 @@ impl Task {
             for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
                 writer.abort_open();
             }
-            self.show(now);
+            self.show();
         }
         self.settle(now);
     }
@@ -256,7 +245,7 @@ impl Task {
                     let part = self.channel.config.part().to_std();
                     self.pacer = Some(Pacer::new(duration.to_std(), part, self.channel.config.cadence));
                     keep = true;
-                    self.show(now);
+                    self.show();
                 }
                 Output::Plan(id, plan) => {
                     keep = true;
@@ -296,10 +285,10 @@ impl Task {
                     self.forget_generations();
                     keep = true;
                     // Its headers can be asked for from now on.
-                    self.show(now);
+                    self.show();
                 }
                 Output::Confirmed => keep = true,
-                Output::Reset => self.reset(now),
+                Output::Reset => self.reset(),
                 Output::Defect(track, defect) => {
                     let track = track.map_or_else(String::new, |t| t.to_string());
                     warn!(channel = %self.channel.id, track, defect = defect.as_str(), "input defect");
@@ -338,7 +327,7 @@ impl Task {
     }
 
     /// The grid was guessed wrong within the first GOP: what was published is withdrawn.
-    fn reset(&mut self, now: UtcTime) {
+    fn reset(&mut self) {
         warn!(channel = %self.channel.id, "the GOP does not fit the segment duration that was assumed: starting anew");
         for track in self.tracks.values_mut() {
             track.queue.clear();
@@ -354,174 +343,12 @@ impl Task {
         self.settled = false;
         self.state = State::Starting;
         self.share_edges();
-        self.show(now);
+        self.show();
     }
 
     fn share_edges(&self) {
         let edges = self.tracks.iter().filter_map(|(id, t)| Some((id.clone(), Arc::clone(&t.writer.as_ref()?.edge))));
         self.channel.edges.store(Arc::new(edges.collect()));
-    }
-
-    /// Publishes every part that is due.
-    fn release(&mut self, now: UtcTime) {
-        let ids: Vec<TrackId> = self.tracks.keys().cloned().collect();
-        for id in &ids {
-            let mut published = false;
-            while let Some(track) = self.tracks.get_mut(id) {
-                let due = match track.queue.front() {
-                    Some((arrived, Output::Part(_, _, part))) => {
-                        self.pacer.as_ref().and_then(|p| p.due(id, part.start + part.duration, *arrived))
-                    }
-                    Some(_) => None,
-                    None => break,
-                };
-                if due.is_some_and(|due| due > now) {
-                    break;
-                }
-                let Some((_, output)) = track.queue.pop_front() else { break };
-                let Some(writer) = &mut track.writer else { continue };
-                match output {
-                    Output::Part(_, generation, part) => {
-                        // A break that another track told of since this part was cut holds for it too.
-                        let since = self.breaks.iter().rev().find(|b| b.first <= part.number).map(|b| b.generation);
-                        let generation = since.map_or(generation, |since| since.max(generation));
-                        let header = track.headers.get(&generation).unwrap_or(&track.header);
-                        writer.part(&self.channel, &self.context, header, generation, &self.breaks, part, now);
-                        published = true;
-                        // The segment's end belongs to the version of its last part.
-                        let ends = matches!(track.queue.front(), Some((_, Output::End { .. })));
-                        if !ends {
-                            self.publish(id, now);
-                        }
-                    }
-                    Output::End { number, short, .. } => {
-                        writer.end_segment(&self.context, &self.breaks, number, short);
-                        self.publish(id, now);
-                        self.keep_budget();
-                    }
-                    Output::Lost(_, number) => {
-                        writer.lose(&self.context, &self.breaks, number);
-                        self.publish(id, now);
-                    }
-                    _ => {}
-                }
-            }
-            if published {
-                self.last_part = Some(now);
-                if self.started.is_none() || self.state != State::Live {
-                    self.started.get_or_insert(now);
-                    self.state = State::Live;
-                    info!(channel = %self.channel.id, "live");
-                    self.show(now);
-                }
-            }
-        }
-        self.settle(now);
-    }
-
-    fn publish(&mut self, id: &TrackId, now: UtcTime) {
-        let Some(end) = self.tracks.get(id).and_then(|t| t.writer.as_ref()).and_then(|w| w.window.end()) else {
-            return;
-        };
-        let limit = end - self.channel.config.part();
-        let reports = self.tracks.iter().filter(|(other, _)| *other != id);
-        let reports = reports.filter_map(|(other, t)| t.writer.as_ref()?.report_at(other, limit)).collect();
-        let pending = self.breaks.last().copied();
-        if let Some(writer) = self.tracks.get_mut(id).and_then(|t| t.writer.as_mut()) {
-            writer.publish(reports, pending, now);
-            if writer.ladder_changed() {
-                self.show(now);
-            }
-        }
-    }
-
-    /// Keeps the channel within its own byte budget.
-    fn keep_budget(&mut self) {
-        let bound = self.channel.config.memory_bytes_max;
-        if bound == 0 {
-            return;
-        }
-        let writers = || self.tracks.values().filter_map(|t| t.writer.as_ref());
-        let mut excess = writers().map(|w| w.edge.store.length_bytes()).sum::<u64>().saturating_sub(bound);
-        if excess == 0 {
-            return;
-        }
-        let count = writers().count().max(1) as u64;
-        for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
-            // Every track gives the same share of time, which is what its bytes are of the whole.
-            let share = excess.div_ceil(count);
-            excess = excess.saturating_sub(writer.shed(&self.context, share));
-        }
-    }
-
-    /// Tells the multivariant playlist once every expected track has a part, or a segment later without it.
-    fn settle(&mut self, now: UtcTime) {
-        let (false, Some(started), Some(targets)) = (self.settled, self.started, self.channel.view().targets) else {
-            return;
-        };
-        let waited = now.since(started);
-        let listed: BTreeSet<&str> = self
-            .tracks
-            .values()
-            .filter(|t| t.writer.as_ref().is_some_and(|w| w.window.first_number().is_some()))
-            .map(|t| t.name.as_str())
-            .collect();
-        let tracks = self.tracks.values().all(|t| {
-            t.header.kind == Kind::Metadata || t.writer.as_ref().is_some_and(|w| w.window.first_number().is_some())
-        });
-        let names = self.expected.keys().all(|name| listed.contains(name.as_str()));
-        let complete = tracks && names && waited >= self.channel.config.part().to_std();
-        if complete || waited >= targets.segment.to_std() + Duration::from_secs(1) {
-            self.settled = true;
-            self.show(now);
-        }
-    }
-
-    /// Publishes a new view of the whole.
-    pub(super) fn show(&mut self, now: UtcTime) {
-        let view = self.view(now);
-        self.channel.view.send_replace(Arc::new(view));
-    }
-
-    fn view(&mut self, _now: UtcTime) -> View {
-        let grid = self.assembler.grid().copied();
-        let targets = grid.map(|g| {
-            let listed = self.channel.config.listed(g.duration());
-            headwater_manifests::Targets::new(g.duration(), self.channel.config.part(), listed)
-        });
-        let tracks =
-            self.tracks.values_mut().filter_map(|t| t.writer.as_mut()).filter(|w| w.window.first_number().is_some());
-        View {
-            state: self.state,
-            started: self.started,
-            settled: self.settled,
-            targets,
-            grid,
-            ladder: headwater_media::Ladder::new(tracks.map(TrackWriter::show).collect()),
-            breaks: self.breaks.clone(),
-            revision: self.channel.view().revision + 1,
-            rendered: super::Rendering::default(),
-        }
-    }
-
-    fn end(&mut self, now: UtcTime) {
-        self.ended = true;
-        self.state = State::Ended;
-        self.settled = true;
-        for track in self.tracks.values_mut() {
-            let queue = std::mem::take(&mut track.queue);
-            let Some(writer) = &mut track.writer else { continue };
-            for (_, output) in queue {
-                if let Output::Part(_, generation, part) = output {
-                    let header = track.headers.get(&generation).unwrap_or(&track.header);
-                    writer.part(&self.channel, &self.context, header, generation, &self.breaks, part, now);
-                }
-            }
-            writer.end_open(&self.context, &self.breaks);
-            writer.end(now);
-        }
-        info!(channel = %self.channel.id, "ended");
-        self.show(now);
     }
 
     pub(super) fn source_counts(&self) -> HashMap<TrackId, headwater_packager::timeline::intake::Counts> {

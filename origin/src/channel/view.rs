@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a channel shows of itself as a whole: ladder, periods, promises, state; and the manifests over all tracks.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use headwater_manifests::{Targets, hls};
-use headwater_media::{Grid, Ladder, UtcTime};
+use headwater_media::{Grid, Kind, Ladder, UtcTime};
 
-use super::task::Break;
+use super::commit::TrackWriter;
+use super::task::{Break, Task};
 use crate::edge::Rendered;
 
 /// Where a channel is in its life.
@@ -90,5 +93,57 @@ impl View {
             })))
         };
         Arc::clone(cell.get_or_init(render))
+    }
+}
+
+impl Task {
+    /// Tells the multivariant playlist once every expected track has a part, or a segment later without it.
+    pub(super) fn settle(&mut self, now: UtcTime) {
+        let (false, Some(started), Some(targets)) = (self.settled, self.started, self.channel.view().targets) else {
+            return;
+        };
+        let waited = now.since(started);
+        let listed: BTreeSet<&str> = self
+            .tracks
+            .values()
+            .filter(|t| t.writer.as_ref().is_some_and(|w| w.window.first_number().is_some()))
+            .map(|t| t.name.as_str())
+            .collect();
+        let tracks = self.tracks.values().all(|t| {
+            t.header.kind == Kind::Metadata || t.writer.as_ref().is_some_and(|w| w.window.first_number().is_some())
+        });
+        let names = self.expected.keys().all(|name| listed.contains(name.as_str()));
+        let complete = tracks && names && waited >= self.channel.config.part().to_std();
+        if complete || waited >= targets.segment.to_std() + Duration::from_secs(1) {
+            self.settled = true;
+            self.show();
+        }
+    }
+
+    /// Publishes a new view of the whole.
+    pub(super) fn show(&mut self) {
+        let view = self.view();
+        self.channel.view.send_replace(Arc::new(view));
+    }
+
+    fn view(&mut self) -> View {
+        let grid = self.assembler.grid().copied();
+        let targets = grid.map(|g| {
+            let listed = self.channel.config.listed(g.duration());
+            Targets::new(g.duration(), self.channel.config.part(), listed)
+        });
+        let tracks =
+            self.tracks.values_mut().filter_map(|t| t.writer.as_mut()).filter(|w| w.window.first_number().is_some());
+        View {
+            state: self.state,
+            started: self.started,
+            settled: self.settled,
+            targets,
+            grid,
+            ladder: Ladder::new(tracks.map(TrackWriter::show).collect()),
+            breaks: self.breaks.clone(),
+            revision: self.channel.view().revision + 1,
+            rendered: Rendering::default(),
+        }
     }
 }

@@ -17,7 +17,7 @@ use http::{Method, Request, Response, StatusCode};
 
 use super::respond::Ask;
 use crate::Origin;
-use crate::channel::{Channel, State as ChannelState};
+use crate::channel::{Channel, State as ChannelState, View};
 use crate::edge::{Form, LiveEdge, Snapshot};
 use crate::metrics::{Class, Gauge, ServedLabel};
 use crate::store::Media;
@@ -118,15 +118,18 @@ impl Answer<'_> {
     }
 
     async fn multivariant(&self, plain: bool) -> Response<Body> {
+        let Some(view) = self.settled().await else { return self.starting() };
+        self.ask.text(&view.multivariant(plain), Object::Multivariant.media_type(), Freshness::Playlist)
+    }
+
+    /// The channel as a whole; of one that is starting, once its tracks are known.
+    pub(super) async fn settled(&self) -> Option<Arc<View>> {
         let _parked = self.parked();
         let mut views = self.channel.watch();
         let ready = views.wait_for(|view| view.settled && !view.ladder.is_empty());
         match tokio::time::timeout(START_DEADLINE, ready).await {
-            Ok(Ok(view)) => {
-                let (view, ask) = (Arc::clone(&view), &self.ask);
-                ask.text(&view.multivariant(plain), Object::Multivariant.media_type(), Freshness::Playlist)
-            }
-            _ => self.starting(),
+            Ok(Ok(view)) => Some(Arc::clone(&view)),
+            _ => None,
         }
     }
 
@@ -243,7 +246,7 @@ impl Answer<'_> {
         if edge.store.find(number).is_none() {
             let snapshot = edge.snapshot();
             // The next object is held until its first byte is here; players ask early.
-            if let Some(refused) = self.not_next(&snapshot, &edge, number, number.0) {
+            if let Some(refused) = self.not_next(&snapshot, &edge, number) {
                 return refused;
             }
             let _parked = self.parked();
@@ -309,13 +312,7 @@ impl Answer<'_> {
     }
 
     /// The refusal of a segment that is neither here nor coming; `None` if it is waited for.
-    fn not_next(
-        &self,
-        snapshot: &Snapshot,
-        edge: &LiveEdge,
-        number: SegmentNumber,
-        asked: u64,
-    ) -> Option<Response<Body>> {
+    fn not_next(&self, snapshot: &Snapshot, edge: &LiveEdge, number: SegmentNumber) -> Option<Response<Body>> {
         let next = match snapshot.window.open() {
             Some(open) => open.number.next(),
             None => snapshot.window.next_number()?,
@@ -332,7 +329,7 @@ impl Answer<'_> {
         if number == next || (begun && number.0 - next.0 <= BEHIND_MAX) {
             return None;
         }
-        let ahead = u32::try_from(asked - next.0).unwrap_or(u32::MAX).min(1_000);
+        let ahead = u32::try_from(number.0 - next.0).unwrap_or(u32::MAX).min(1_000);
         let until = snapshot.targets.segment.to_std() * ahead;
         Some(self.ask.error(
             StatusCode::NOT_FOUND,

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use headwater_manifests::dash::mpd::{self, Document, Input, Latency, Period, State};
@@ -19,8 +18,6 @@ use crate::edge::{Rendered, Snapshot};
 
 /// MPDs kept to patch from.
 const PATCHABLE: usize = 32;
-/// Longest a first MPD is held.
-const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The MPDs of one channel.
 #[derive(Debug, Default)]
@@ -46,11 +43,7 @@ struct Version {
 
 impl Answer<'_> {
     pub(super) async fn mpd(&self, object: Object<'_>) -> Response<Body> {
-        let mut views = self.channel.watch();
-        let ready = views.wait_for(|view| view.settled && !view.ladder.is_empty());
-        let Ok(Ok(view)) = tokio::time::timeout(START_DEADLINE, ready).await.map(|r| r.map(|v| Arc::clone(&v))) else {
-            return self.starting();
-        };
+        let Some(view) = self.settled().await else { return self.starting() };
         match self.channel.manifests.render(self.channel, &view, object == Object::Timeline) {
             Some(rendered) => self.ask.text(&rendered, object.media_type(), Freshness::Playlist),
             None => self.starting(),

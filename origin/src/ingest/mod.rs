@@ -50,7 +50,7 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
     let rest = match auth::check(&keys, rest, parts.uri.query(), &parts.headers) {
         auth::Verdict::Admitted(rest) => rest.to_owned(),
         auth::Verdict::Missing => {
-            origin.count_refused(channel_name, "unauthorised");
+            origin.count_refused("unauthorised");
             let mut response = refuse(
                 body,
                 StatusCode::UNAUTHORIZED,
@@ -60,7 +60,7 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
             return response;
         }
         auth::Verdict::Wrong => {
-            origin.count_refused(channel_name, "forbidden");
+            origin.count_refused("forbidden");
             warn!(channel = channel_name, "push refused: wrong key");
             return refuse(body, StatusCode::FORBIDDEN, "expected one of this channel's stream keys, got another");
         }
@@ -84,7 +84,7 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
         connection.acknowledge_quickly();
     }
     if parts.headers.contains_key(http::header::CONTENT_RANGE) {
-        origin.count_refused(channel_name, "content_range");
+        origin.count_refused("content_range");
         return refuse(body, StatusCode::NOT_IMPLEMENTED, "expected a whole body, got a Content-Range");
     }
     let target = match Target::parse(&rest) {
@@ -97,7 +97,7 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
     let channel = match origin.channel_for_push(channel_name) {
         Ok(channel) => channel,
         Err(declined) => {
-            origin.count_refused(channel_name, declined.reason());
+            origin.count_refused(declined.reason());
             warn!(channel = channel_name, reason = %declined, "push refused");
             let (status, retry) = match declined {
                 Declined::Unknown => (StatusCode::NOT_FOUND, false),

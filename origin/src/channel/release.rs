@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From decisions to readers: what the timeline has decided is written and told, each part when its pace says so.
+
+use headwater_media::{TrackId, UtcTime};
+use headwater_packager::timeline::Output;
+use tracing::info;
+
+use super::State;
+use super::task::{TICK, Task, TrackTask};
+
+impl Task {
+    /// When there is something to do without a command.
+    pub(super) fn next_deadline(&self, now: UtcTime) -> UtcTime {
+        let due =
+            self.tracks.iter().filter_map(|(id, t)| t.queue.front().map(|front| self.due(id, front).unwrap_or(now)));
+        due.chain(self.assembler.deadline()).min().unwrap_or(now + TICK)
+    }
+
+    /// When a decision is due; `None` for at once. Only parts are paced, what stands between them goes along.
+    fn due(&self, id: &TrackId, (arrived, output): &(UtcTime, Output)) -> Option<UtcTime> {
+        let Output::Part(_, _, part) = output else { return None };
+        self.pacer.as_ref()?.due(id, part.start + part.duration, *arrived)
+    }
+
+    /// Publishes every part that is due.
+    pub(super) fn release(&mut self, now: UtcTime) {
+        self.write_out(now, |task, id, front| task.due(id, front).is_none_or(|due| due <= now));
+        self.settle(now);
+    }
+
+    /// Publishes what waits without regard to its pace, completes what is open, and says that nothing will follow.
+    pub(super) fn end(&mut self, now: UtcTime) {
+        self.write_out(now, |_, _, _| true);
+        self.ended = true;
+        self.state = State::Ended;
+        self.settled = true;
+        for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
+            writer.end_open(&self.context);
+            writer.end(now);
+        }
+        info!(channel = %self.channel.id, "ended");
+        self.show();
+    }
+
+    fn write_out(&mut self, now: UtcTime, is_due: impl Fn(&Self, &TrackId, &(UtcTime, Output)) -> bool) {
+        let ids: Vec<TrackId> = self.tracks.keys().cloned().collect();
+        for id in &ids {
+            let mut published = false;
+            while let Some(front) = self.tracks.get(id).and_then(|t| t.queue.front())
+                && is_due(self, id, front)
+            {
+                published |= self.write_next(id, now);
+            }
+            if published {
+                self.last_part = Some(now);
+                if self.started.is_none() || self.state != State::Live {
+                    self.started.get_or_insert(now);
+                    self.state = State::Live;
+                    info!(channel = %self.channel.id, "live");
+                    self.show();
+                }
+            }
+        }
+    }
+
+    /// Writes the oldest decision of a track and tells whoever waits. True if it was a part.
+    fn write_next(&mut self, id: &TrackId, now: UtcTime) -> bool {
+        let Some(TrackTask { queue, writer, headers, header, .. }) = self.tracks.get_mut(id) else { return false };
+        let Some((_, output)) = queue.pop_front() else { return false };
+        let Some(writer) = writer else { return false };
+        match output {
+            Output::Part(_, generation, part) => {
+                // A break that another track told of since this part was cut holds for it too.
+                let since = self.breaks.iter().rev().find(|b| b.first <= part.number).map(|b| b.generation);
+                let generation = since.map_or(generation, |since| since.max(generation));
+                let header = headers.get(&generation).unwrap_or(header);
+                // The segment's end belongs to the version of its last part.
+                let ends = matches!(queue.front(), Some((_, Output::End { .. })));
+                writer.part(&self.channel, &self.context, header, generation, &self.breaks, part, now);
+                if !ends {
+                    self.publish(id, now);
+                }
+                return true;
+            }
+            Output::End { number, .. } => {
+                writer.end_segment(&self.context, number);
+                self.publish(id, now);
+                self.keep_budget();
+            }
+            Output::Lost(_, number) => {
+                writer.lose(&self.context, &self.breaks, number);
+                self.publish(id, now);
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn publish(&mut self, id: &TrackId, now: UtcTime) {
+        let Some(end) = self.tracks.get(id).and_then(|t| t.writer.as_ref()).and_then(|w| w.window.end()) else {
+            return;
+        };
+        let limit = end - self.channel.config.part();
+        let reports = self.tracks.iter().filter(|(other, _)| *other != id);
+        let reports = reports.filter_map(|(other, t)| t.writer.as_ref()?.report_at(other, limit)).collect();
+        let pending = self.breaks.last().copied();
+        if let Some(writer) = self.tracks.get_mut(id).and_then(|t| t.writer.as_mut()) {
+            writer.publish(reports, pending, now);
+            if writer.ladder_changed() {
+                self.show();
+            }
+        }
+    }
+
+    /// Keeps the channel within its own byte budget.
+    fn keep_budget(&mut self) {
+        let bound = self.channel.config.memory_bytes_max;
+        if bound == 0 {
+            return;
+        }
+        let writers = || self.tracks.values().filter_map(|t| t.writer.as_ref());
+        let mut excess = writers().map(|w| w.edge.store.length_bytes()).sum::<u64>().saturating_sub(bound);
+        if excess == 0 {
+            return;
+        }
+        let count = writers().count().max(1) as u64;
+        for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
+            // Every track gives the same share of time, which is what its bytes are of the whole.
+            let share = excess.div_ceil(count);
+            excess = excess.saturating_sub(writer.shed(&self.context, share));
+        }
+    }
+}
