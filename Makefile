@@ -4,13 +4,14 @@
 CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help demo test check web players setup-demo setup-test unit e2e load
+.PHONY: help demo test check web players setup-demo setup-test setup-bench unit e2e load bench
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     build, start a live channel from the sample ladder, and say where to watch it"
 	@echo "make test     set-up, check, every test"
-	@echo "make load     what load costs a real origin process, as a table"
+	@echo "make bench    what packaging, rendering and serving cost, beside ffmpeg and nginx, as a table"
+	@echo "make load     its last part: load on a real origin process"
 	@echo "make check    format, lints, licences"
 	@echo "make web      build the watch page into web/dist"
 	@echo "make players  install the players that the end-to-end tests drive"
@@ -54,6 +55,9 @@ setup-demo:
 setup-test:
 	@scripts/setup.sh test
 
+setup-bench:
+	@scripts/setup.sh bench
+
 # npm writes .package-lock.json when an install is whole, so it is the stamp.
 %/node_modules/.package-lock.json: %/package-lock.json %/package.json
 	cd $* && npm ci --no-audit --no-fund
@@ -67,7 +71,11 @@ web/dist/index.html: web/node_modules/.package-lock.json web/build.mjs $(wildcar
 
 players: tests/players/node_modules/.package-lock.json
 
-# What ships is what is measured: the dist profile.
+bench: setup-bench
+	$(CARGO) bench $(LOCKED) --profile dist -p headwater-packager -p headwater-manifests --benches
+	@$(MAKE) --no-print-directory load
+
+# What ships is what is measured: the dist profile. LOAD="latency channel" runs these alone.
 load:
 	$(CARGO) build $(LOCKED) --profile dist --package headwater --package headwater-tests --bins
 	@ulimit -n 65536 2>/dev/null || ulimit -n $$(ulimit -Hn); $${CARGO_TARGET_DIR:-target}/dist/headwater-load $${CARGO_TARGET_DIR:-target}/dist/headwater $(LOAD)

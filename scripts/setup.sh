@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what `make demo` or `make test` lacks, and says nothing where nothing is missing.
-# Usage: setup.sh demo|test
+# Installs what `make demo`, `make test` or `make bench` lacks, and says nothing where nothing is missing.
+# Usage: setup.sh demo|test|bench
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -17,6 +17,10 @@ if [ "${1:-}" = test ]; then
   has ffmpeg && has ffprobe || packages+=(ffmpeg)
   has chromium || has chromium-browser || has google-chrome || packages+=(chromium)
   has xmllint || packages+=(libxml2-utils)
+fi
+if [ "${1:-}" = bench ]; then
+  has ffmpeg || packages+=(ffmpeg)
+  [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
 fi
 [ ${#packages[@]} -gt 0 ] || exit 0
 

@@ -83,8 +83,8 @@ pub(crate) async fn start(config: Config, shutdown: &Shutdown) -> anyhow::Result
         TcpListener::bind(config.listen).await.with_context(|| format!("expected to listen on {}", config.listen))?;
     let address = socket.local_addr()?;
     let origin = Origin::start(config, Clock::System, shutdown.clone())?;
-    let router = origin.router().merge(watch::router());
-    tokio::spawn(listener::serve(socket, tls, router, listener::Limits::default(), shutdown.clone()));
+    let service = Arc::clone(&origin).service(watch::router());
+    tokio::spawn(listener::serve(socket, tls, service, listener::Limits::default(), shutdown.clone()));
     Ok(Running { origin, address, scheme })
 }
 

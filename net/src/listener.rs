@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The accept loop: HTTP/1.1 and HTTP/2 on one port, with or without TLS, drained on shutdown.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,13 +11,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 
 use crate::Shutdown;
@@ -46,7 +51,7 @@ impl Default for Limits {
     }
 }
 
-/// What a handler may ask of its connection; found among the request's extensions.
+/// What a handler may ask of its connection.
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// The other end.
@@ -64,14 +69,30 @@ impl Connection {
     }
 }
 
-/// Serves `router` on `listener` until shutdown, then lets open requests finish.
-pub async fn serve(
+/// What serves a router's routes on every connection; handlers find the [`Connection`] among the request's extensions.
+pub fn routes(
+    router: Router,
+) -> impl Fn(Connection) -> BoxCloneSyncService<Request<Incoming>, Response<Body>, Infallible> + Clone {
+    move |connection| {
+        BoxCloneSyncService::new(router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(connection.clone());
+            request
+        }))
+    }
+}
+
+/// Serves what `service` makes for each connection, until shutdown; then lets open requests finish.
+pub async fn serve<M, S>(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    router: Router,
+    service: M,
     limits: Limits,
     shutdown: Shutdown,
-) {
+) where
+    M: Fn(Connection) -> S + Clone + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let accepted = tokio::select! {
@@ -92,18 +113,18 @@ pub async fn serve(
             continue;
         }
         let guard = Open::new(&open);
-        let (tls, router, limits, drain) = (tls.clone(), router.clone(), limits.clone(), shutdown.clone());
+        let (tls, service, limits, drain) = (tls.clone(), service.clone(), limits.clone(), shutdown.clone());
         shutdown.spawn(async move {
             let _guard = guard;
             // Small answers must not wait for Nagle.
             let _ = stream.set_nodelay(true);
             let quick_ack = Arc::new(AtomicBool::new(false));
-            let connection = Connection { peer, quick_ack: Arc::clone(&quick_ack) };
+            let service = service(Connection { peer, quick_ack: Arc::clone(&quick_ack) });
             let stream = QuickAck { stream, quick_ack };
             let served = match tls {
-                None => connect(stream, connection, router, &limits, &drain).await,
+                None => connect(stream, service, &limits, &drain).await,
                 Some(acceptor) => match tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => connect(stream, connection, router, &limits, &drain).await,
+                    Ok(Ok(stream)) => connect(stream, service, &limits, &drain).await,
                     Ok(Err(error)) => Err(error.into()),
                     Err(elapsed) => Err(elapsed.into()),
                 },
@@ -117,23 +138,19 @@ pub async fn serve(
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn connect<S>(
-    stream: S,
-    connection: Connection,
-    router: Router,
-    limits: &Limits,
-    drain: &Shutdown,
-) -> Result<(), BoxError>
+async fn connect<I, S>(stream: I, service: S, limits: &Limits, drain: &Shutdown) -> Result<(), BoxError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
-        .max_buf_size(limits.head_bytes_max.max(8 * 1024))
-        .pipeline_flush(true);
+        // NB: no pipeline_flush: it copies every body into one buffer without bound.
+        .max_buf_size(limits.head_bytes_max.max(8 * 1024));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -141,10 +158,6 @@ where
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(30));
-    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(connection.clone());
-        request
-    });
     let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);
     tokio::select! {

@@ -17,6 +17,7 @@ use axum::Router;
 use dashmap::DashMap;
 use headwater_media::ChannelId;
 use headwater_net::Shutdown;
+use headwater_net::listener::{self, Connection};
 use headwater_packager::cmaf;
 
 pub use channel::Channel;
@@ -159,6 +160,12 @@ impl Origin {
         // NB: not by the name that was asked for: an outsider must not grow the table.
         let label = DefectLabel { channel: String::new(), defect: reason };
         self.context.metrics.ingest_refused.get_or_create(&label).inc();
+    }
+
+    /// Every route of the origin and `more`, for a listener.
+    pub fn service(self: Arc<Self>, more: Router) -> impl Fn(Connection) -> http::Service + Clone {
+        let routes = listener::routes(self.router().merge(more));
+        move |connection| http::Service::new(Arc::clone(&self), routes(connection))
     }
 
     /// Every route of the origin.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::origin::Origin;
+use crate::origin::{Origin, Server};
 
 /// Viewers with a connection each, kept between requests.
 pub(crate) struct Crowd {
@@ -84,28 +84,46 @@ pub(crate) fn percentiles(times: &mut [f64]) -> String {
 }
 
 /// What a run of requests came to.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Served {
-    pub(crate) requests: u64,
+    requests: u64,
     /// Of one answer, head included.
-    pub(crate) bytes: usize,
-    pub(crate) cpu: f64,
-    pub(crate) seconds: f64,
+    bytes: usize,
+    cpu: f64,
+    seconds: f64,
+}
+
+impl std::ops::AddAssign for Served {
+    fn add_assign(&mut self, more: Self) {
+        self.requests += more.requests;
+        self.bytes = more.bytes;
+        self.cpu += more.cpu;
+        self.seconds += more.seconds;
+    }
 }
 
 impl Served {
-    pub(crate) fn rate(&self) -> f64 {
-        self.requests as f64 / self.seconds
+    /// The figures in words: by the request where answers are small, by the byte where they are large.
+    pub(crate) fn said(&self) -> String {
+        let (requests, gigabytes) = (self.requests as f64, self.bytes as f64 * self.requests as f64 / 1e9);
+        if self.bytes < 10_000 {
+            let (each, rate) = (self.cpu / requests * 1e6, requests / self.seconds);
+            format!("{} bytes: {each:.1} CPU-s per million, {rate:.0} requests/s", self.bytes)
+        } else {
+            let (each, rate) = (self.cpu / gigabytes, gigabytes / self.seconds);
+            format!("{} bytes: {each:.3} CPU-s per GB, {rate:.2} GB/s", self.bytes)
+        }
     }
 }
 
 /// Asks for `path` again and again on `connections` keep-alive connections.
-pub(crate) async fn hammer(origin: &Origin, path: &str, connections: usize, length: Duration) -> Served {
+pub(crate) async fn hammer(server: &Server<'_>, path: &str, connections: usize, length: Duration) -> Served {
     let stop = Arc::new(AtomicBool::new(false));
     let count = Arc::new(AtomicU64::new(0));
     let size = Arc::new(AtomicU64::new(0));
     let mut tasks = Vec::new();
     for _ in 0..connections {
-        let mut stream = origin.connect().await;
+        let mut stream = server.connect().await;
         let (stop, count, size) = (Arc::clone(&stop), Arc::clone(&count), Arc::clone(&size));
         let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
         tasks.push(tokio::spawn(async move {
@@ -118,7 +136,7 @@ pub(crate) async fn hammer(origin: &Origin, path: &str, connections: usize, leng
             }
         }));
     }
-    let (cpu, began) = (origin.cpu(), Instant::now());
+    let (cpu, began) = (server.process.cpu(), Instant::now());
     tokio::time::sleep(length).await;
     stop.store(true, Ordering::Relaxed);
     for task in tasks {
@@ -127,8 +145,72 @@ pub(crate) async fn hammer(origin: &Origin, path: &str, connections: usize, leng
     Served {
         requests: count.load(Ordering::Relaxed),
         bytes: usize::try_from(size.load(Ordering::Relaxed)).unwrap_or(0),
-        cpu: origin.cpu() - cpu,
+        cpu: server.process.cpu() - cpu,
         seconds: began.elapsed().as_secs_f64(),
+    }
+}
+
+/// Readers of segments in progress.
+pub(crate) struct Followers {
+    streams: Vec<BufReader<TcpStream>>,
+}
+
+type Following = JoinHandle<(BufReader<TcpStream>, Instant)>;
+
+impl Followers {
+    /// Connects `count` readers.
+    pub(crate) async fn connect(origin: &Origin, count: usize) -> Self {
+        let mut streams = Vec::with_capacity(count);
+        for _ in 0..count {
+            streams.push(BufReader::with_capacity(256 * 1024, origin.connect().await));
+        }
+        Self { streams }
+    }
+
+    /// Every reader waits for the next chunk of the segment it follows; of a new one, it asks first.
+    pub(crate) async fn follow(&mut self, path: &str, anew: bool) -> Vec<Following> {
+        let mut following = Vec::with_capacity(self.streams.len());
+        for mut stream in self.streams.drain(..) {
+            let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            if anew {
+                stream.get_mut().write_all(head.as_bytes()).await.expect("a request sent");
+            }
+            following.push(tokio::spawn(async move {
+                let mut data = Vec::new();
+                // The end of the segment before comes on the same connection, then the head, then the chunk.
+                while read_chunk(&mut stream, &mut data).await == 0 {}
+                (stream, Instant::now())
+            }));
+        }
+        following
+    }
+
+    /// Milliseconds from `sent` to each reader's last byte of the chunk.
+    pub(crate) async fn read(&mut self, following: Vec<Following>, sent: Instant) -> Vec<f64> {
+        let mut times = Vec::with_capacity(following.len());
+        for task in following {
+            let (stream, at) = task.await.expect("a chunk");
+            self.streams.push(stream);
+            times.push(at.saturating_duration_since(sent).as_secs_f64() * 1e3);
+        }
+        times
+    }
+}
+
+/// Reads one HTTP chunk, past the head of its answer; its size, 0 for the last.
+async fn read_chunk(stream: &mut BufReader<TcpStream>, data: &mut Vec<u8>) -> usize {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        stream.read_line(&mut line).await.expect("a chunk");
+        assert!(!line.is_empty(), "closed early");
+        if line.starts_with("HTTP/1.1 ") {
+            assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+        } else if let Ok(size) = usize::from_str_radix(line.trim(), 16) {
+            data.resize(size + 2, 0);
+            stream.read_exact(data).await.expect("a whole chunk");
+            return size;
+        }
     }
 }
 

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
 use headwater_manifests::hls::directives::Directives;
 use headwater_manifests::hls::media::{Position, Skip};
 use headwater_media::path::{Freshness, LivePath, Object};
 use headwater_media::{MediaTime, PartIndex, SegmentNumber};
-use http::{Method, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
 
 use super::respond::Ask;
 use crate::Origin;
@@ -31,8 +31,7 @@ const TARGET_UNKNOWN: Duration = Duration::from_secs(2);
 const BEHIND_MAX: u64 = 4;
 
 /// Answers any request under `/live/`.
-pub(super) async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -> Response<Body> {
-    let (parts, _) = request.into_parts();
+pub(super) async fn handle(origin: Arc<Origin>, parts: Parts) -> Response<Body> {
     let path = LivePath::parse(parts.uri.path());
     let channel = path.and_then(|p| origin.channel(p.channel));
     let targets = channel.as_ref().and_then(|c| c.view().targets);

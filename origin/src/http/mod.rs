@@ -5,6 +5,7 @@ mod api;
 mod live;
 mod manifest;
 mod respond;
+mod service;
 
 use std::sync::Arc;
 
@@ -19,11 +20,12 @@ use crate::Origin;
 use crate::channel::State as ChannelState;
 
 pub use manifest::Manifests;
+pub use service::Service;
 
 /// Every route of the origin.
 pub fn router(origin: Arc<Origin>) -> Router {
     Router::new()
-        .route("/live/{*path}", any(live::handle))
+        .route("/live/{*path}", any(service::live))
         .route("/ingest/{*path}", any(crate::ingest::handle))
         .route("/time", any(time_route))
         .route("/api/v1/channels", get(api::channels))

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How answers to viewers look: media type, freshness by class, validators, ranges, CORS; HEAD is GET without a body.
 
+use std::convert::Infallible;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
@@ -19,6 +21,10 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use crate::edge::Rendered;
 use crate::store::Tagged;
 
+/// Room for what an answer carries, and what the server adds.
+const HEADERS: usize = 12;
+/// Six target durations of ten seconds.
+const MAX_AGE_WRITTEN: u64 = 60;
 /// Response headers that a page of another site may read.
 pub(super) const EXPOSED: HeaderValue = HeaderValue::from_static(
     "Date, Age, ETag, Content-Length, Content-Range, Server-Timing, CMSD-Static, CMSD-Dynamic",
@@ -92,8 +98,12 @@ impl Ask<'_> {
 
     /// A segment in progress: from byte 0, then as it grows; no length. If its source fails the response is cut off.
     pub(super) fn growing(&self, body: &Growing, media_type: &'static str) -> Response<Body> {
-        // HEAD too: the router drops the body of its answer, an empty one would be said to have the length 0.
-        let mut response = Response::new(Body::from_stream(body.stream()));
+        // NB: for HEAD a body of unknown length too: an empty one would be said to have the length 0.
+        let body = match *self.method {
+            Method::HEAD => Body::from_stream(futures_util::stream::empty::<Result<Bytes, Infallible>>()),
+            _ => Body::from_stream(body.stream()),
+        };
+        let mut response = Response::new(body);
         self.describe(&mut response, media_type, Freshness::Media);
         response
     }
@@ -141,6 +151,7 @@ impl Ask<'_> {
 
     fn describe(&self, response: &mut Response<Body>, media_type: &'static str, freshness: Freshness) {
         let headers = response.headers_mut();
+        headers.reserve(HEADERS);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
@@ -150,15 +161,25 @@ impl Ask<'_> {
         }
         let life = freshness.lifetime(self.target);
         let seconds = life.as_secs();
-        if let Ok(value) = HeaderValue::from_str(&format!("public, max-age={seconds}")) {
-            headers.insert(CACHE_CONTROL, value);
-        }
+        headers.insert(CACHE_CONTROL, max_age(seconds));
         if life.subsec_millis() > 0
             && let Ok(value) = HeaderValue::from_str(&format!("max-age={}.{:03}", seconds, life.subsec_millis()))
         {
             headers.insert(PRECISE, value);
         }
     }
+}
+
+/// `public, max-age=N`. The few lifetimes that there are, are written once: every answer carries one.
+fn max_age(seconds: u64) -> HeaderValue {
+    static WRITTEN: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| (0..=MAX_AGE_WRITTEN).map(write_max_age).collect());
+    let written = usize::try_from(seconds).ok().and_then(|at| WRITTEN.get(at).cloned());
+    written.unwrap_or_else(|| write_max_age(seconds))
+}
+
+fn write_max_age(seconds: u64) -> HeaderValue {
+    HeaderValue::from_str(&format!("public, max-age={seconds}"))
+        .unwrap_or(HeaderValue::from_static("public, max-age=0"))
 }
 
 /// The compressed form is another representation: its validator differs (RFC 9110, 8.8.3.3).

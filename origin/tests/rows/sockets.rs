@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_media::UtcTime;
 use headwater_net::Shutdown;
-use headwater_net::listener::{Limits, serve};
+use headwater_net::listener::{Limits, routes, serve};
 use headwater_origin::Clock;
 use http::{HeaderMap, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
@@ -34,7 +34,7 @@ async fn serving() -> (Stage, SocketAddr, Encoder, Shutdown) {
     let shutdown = Shutdown::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    shutdown.spawn(serve(listener, None, stage.router(), Limits::default(), shutdown.clone()));
+    shutdown.spawn(serve(listener, None, routes(stage.router()), Limits::default(), shutdown.clone()));
     (stage, address, encoder, shutdown)
 }
 

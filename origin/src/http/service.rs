@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a connection is served by: the routes, and beside them a short way for what viewers fetch.
+//!
+//! A playlist or a part is found by one look at its path, so `/live/` skips the router and its boxes: they cost a
+//! playlist hit more than finding it does.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::extract::State;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+use tower::util::BoxCloneSyncService;
+
+use super::live;
+use crate::Origin;
+
+type Routes = BoxCloneSyncService<Request<Incoming>, Response<Body>, Infallible>;
+
+/// The origin on one connection.
+///
+/// The server clones it for every request, so a clone is a count.
+#[derive(Clone, Debug)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    origin: Arc<Origin>,
+    routes: Routes,
+}
+
+impl Service {
+    /// Serves `/live/` itself and leaves the rest to `routes`.
+    pub(crate) fn new(origin: Arc<Origin>, routes: Routes) -> Self {
+        Self { inner: Arc::new(Inner { origin, routes }) }
+    }
+}
+
+impl tower::Service<Request<Incoming>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        if !request.uri().path().starts_with("/live/") {
+            return Box::pin(self.inner.routes.clone().oneshot(request));
+        }
+        let (parts, _) = request.into_parts();
+        let origin = Arc::clone(&self.inner.origin);
+        Box::pin(async move { Ok(live::handle(origin, parts).await) })
+    }
+}
+
+/// The same as a route, for a router without a listener.
+pub(super) async fn live(State(origin): State<Arc<Origin>>, request: Request<Body>) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    live::handle(origin, parts).await
+}
