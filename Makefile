@@ -4,7 +4,7 @@
 CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help demo test check web players setup-demo setup-test setup-bench unit e2e load bench
+.PHONY: help demo test check web players setup-demo setup-test setup-bench unit e2e load bench soak
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test     set-up, check, every test"
 	@echo "make bench    what packaging, rendering and serving cost, beside ffmpeg and nginx, as a table"
 	@echo "make load     its last part: load on a real origin process"
+	@echo "make soak     a day of input in minutes, and an origin killed a hundred times"
 	@echo "make check    format, lints, licences"
 	@echo "make web      build the watch page into web/dist"
 	@echo "make players  install the players that the end-to-end tests drive"
@@ -72,10 +73,15 @@ web/dist/index.html: web/node_modules/.package-lock.json web/build.mjs $(wildcar
 players: tests/players/node_modules/.package-lock.json
 
 bench: setup-bench
-	$(CARGO) bench $(LOCKED) --profile dist -p headwater-packager -p headwater-manifests --benches
+	$(CARGO) bench $(LOCKED) --profile release -p headwater-packager --bench fragmenter -p headwater-manifests --bench playlists
 	@$(MAKE) --no-print-directory load
 
 # What ships is what is measured: the dist profile. LOAD="latency channel" runs these alone.
 load:
 	$(CARGO) build $(LOCKED) --profile dist --package headwater --package headwater-tests --bins
 	@ulimit -n 65536 2>/dev/null || ulimit -n $$(ulimit -Hn); $${CARGO_TARGET_DIR:-target}/dist/headwater-load $${CARGO_TARGET_DIR:-target}/dist/headwater $(LOAD)
+
+soak:
+	$(CARGO) test $(LOCKED) --release -p headwater-origin --test rows -- --ignored --nocapture soak::
+	$(CARGO) build $(LOCKED) --workspace --bins --tests
+	HEADWATER_KILLS=$${HEADWATER_KILLS:-100} $(CARGO) test $(LOCKED) --workspace --test e2e -- kills:: --nocapture

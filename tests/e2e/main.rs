@@ -6,6 +6,7 @@ mod boxes;
 mod dash;
 mod harness;
 mod hls;
+mod kills;
 mod mpd;
 mod players;
 mod playlist;

@@ -10,6 +10,7 @@ mod hints;
 mod playlist;
 mod reload;
 mod retention;
+mod soak;
 mod sockets;
 mod stage;
 mod start;
