@@ -121,6 +121,17 @@ impl Snapshot {
         Arc::clone(rendered)
     }
 
+    /// Playlists of whole segments do not change with a part: what the version before has rendered of them holds.
+    fn take_over(&mut self, before: &Self) {
+        let first = |s: &Self| s.window.first().map(Arc::as_ptr);
+        let last = |s: &Self| s.window.last().map(Arc::as_ptr);
+        if first(self) == first(before) && last(self) == last(before) && self.ended == before.ended {
+            for form in [Form::Plain, Form::IFrames] {
+                self.forms[form as usize] = before.forms[form as usize].clone();
+            }
+        }
+    }
+
     /// True if there is anything to list.
     pub fn is_listed(&self) -> bool {
         self.window.first_number().is_some()
@@ -172,7 +183,9 @@ impl LiveEdge {
 
     /// Publishes and wakes every waiter. The bytes it names must be in [`Self::store`] already.
     pub fn publish(&self, publication: Publication) {
-        let snapshot = Arc::new(Snapshot::new(publication, self.renders.clone()));
+        let mut snapshot = Snapshot::new(publication, self.renders.clone());
+        snapshot.take_over(&self.snapshot());
+        let snapshot = Arc::new(snapshot);
         let mut recent = self.recent.lock();
         if recent.len() >= RECENT {
             recent.pop_front();
@@ -217,6 +230,24 @@ mod tests {
             pending_header: None,
             published: UtcTime::from_nanos(nanos),
         }
+    }
+
+    #[test]
+    fn a_part_does_not_render_the_playlists_of_whole_segments_again() {
+        let [segment, part, window] = [2_000, 200, 60_000].map(MediaDuration::from_millis);
+        let targets = Targets::new(segment, part, window);
+        let edge = LiveEdge::new(TrackId::new("v0").unwrap(), targets, Counter::default());
+        let rendered = |form| {
+            edge.publish(at(1, targets));
+            let before = edge.snapshot().playlist(form);
+            edge.publish(at(2, targets));
+            Arc::ptr_eq(&before, &edge.snapshot().playlist(form))
+        };
+        assert!(rendered(Form::Plain) && rendered(Form::IFrames));
+        assert!(!rendered(Form::Full) && !rendered(Form::Delta));
+        let before = edge.snapshot().playlist(Form::Plain);
+        edge.publish(Publication { ended: true, ..at(3, targets) });
+        assert!(!Arc::ptr_eq(&before, &edge.snapshot().playlist(Form::Plain)));
     }
 
     #[tokio::test]
