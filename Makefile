@@ -4,7 +4,7 @@
 CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help demo test check web players setup-demo setup-test setup-bench unit e2e load bench soak
+.PHONY: help demo test check web players setup-demo setup-test setup-bench unit e2e load bench soak reference
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make load     its last part: load on a real origin process"
 	@echo "make soak     a day of input in minutes, and an origin killed a hundred times"
 	@echo "make check    format, lints, licences"
+	@echo "make reference  write docs/reference and the example configuration from the code"
 	@echo "make web      build the watch page into web/dist"
 	@echo "make players  install the players that the end-to-end tests drive"
 	@echo "HEADWATER_LISTEN=ADDRESS:PORT make demo   listen elsewhere"
@@ -75,6 +76,10 @@ players: tests/players/node_modules/.package-lock.json
 bench: setup-bench
 	$(CARGO) bench $(LOCKED) --profile release -p headwater-packager --bench fragmenter -p headwater-manifests --bench playlists
 	@$(MAKE) --no-print-directory load
+
+# A test fails where the committed reference is another.
+reference:
+	$(CARGO) run $(LOCKED) --quiet --package headwater -- reference .
 
 # What ships is what is measured: the dist profile. LOAD="latency channel" runs these alone.
 load:

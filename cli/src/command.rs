@@ -2,6 +2,7 @@
 //! The command line: one verb per file.
 
 use std::io::IsTerminal;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -9,7 +10,7 @@ use headwater_net::Shutdown;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{demo, push, serve};
+use crate::{demo, push, reference, serve};
 
 /// Live HLS and DASH: origin, packager and shield in one program
 #[derive(Debug, Parser)]
@@ -27,12 +28,36 @@ enum Command {
     Demo(demo::Options),
     /// Push a ladder to an origin in real time, as an encoder would
     Push(push::Options),
+    /// Write the generated reference into a clone of the project
+    #[command(hide = true)]
+    Reference(reference::Options),
+}
+
+impl Command {
+    /// Worker threads that were asked for.
+    const fn workers(&self) -> Option<NonZeroUsize> {
+        match self {
+            Self::Serve(options) => options.workers,
+            Self::Demo(options) => options.workers,
+            Self::Push(_) | Self::Reference(_) => None,
+        }
+    }
 }
 
 impl Headwater {
-    /// Carries out the verb and says in one line why it failed, if it did.
-    pub(crate) async fn main(self) -> ExitCode {
-        let Err(error) = self.run().await else { return ExitCode::SUCCESS };
+    /// Carries out the verb on a runtime of its own, and says in one line why it failed, if it did.
+    pub(crate) fn main(self) -> ExitCode {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        if let Some(workers) = self.command.workers() {
+            runtime.worker_threads(workers.get());
+        }
+        let done = runtime.enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
+            let done = runtime.block_on(self.run());
+            // What was left at the deadline was told; it is not waited for.
+            runtime.shutdown_background();
+            done
+        });
+        let Err(error) = done else { return ExitCode::SUCCESS };
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     }
@@ -55,6 +80,7 @@ impl Headwater {
             Command::Serve(options) => serve::run(options, shutdown).await,
             Command::Demo(options) => demo::run(options, shutdown).await,
             Command::Push(options) => push::run(options, shutdown).await,
+            Command::Reference(options) => reference::run(&options),
         }
     }
 }

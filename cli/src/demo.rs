@@ -2,33 +2,39 @@
 //! `headwater demo`: an origin on its defaults and the sample ladder pushed into it, so that there is something to see.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
 use headwater_net::Shutdown;
-use headwater_origin::Config;
 use headwater_origin::channel::State;
 use tracing::warn;
 
 use crate::{push, serve};
 
 const CHANNEL: &str = "demo";
+/// What the demo has for a configuration file; variables override it too.
+const CONFIGURATION: &str =
+    "listen = \"127.0.0.1:8080\"\nchannels_from_push = true\n[channels.demo]\nsegment_ms = 1000\n";
 /// The first part is there within this, or something is wrong.
 const FIRST_PART: Duration = Duration::from_secs(20);
 
 /// Where to listen, and how to say it.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Listen here; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", env = "HEADWATER_LISTEN")]
-    listen: SocketAddr,
+    /// Listen here; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// Print one line of JSON with the addresses instead of words
     #[arg(long)]
     json: bool,
     /// Keep headers and numbering here across restarts
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Threads that serve [default: one for each processor]
+    #[arg(long, value_name = "N", env = "HEADWATER_WORKERS")]
+    pub(crate) workers: Option<NonZeroUsize>,
 }
 
 /// Runs the demo until `shutdown`. The addresses are printed when the first part is published.
@@ -36,10 +42,7 @@ pub(crate) struct Options {
 /// # Errors
 /// If the address cannot be had or the ladder does not arrive.
 pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
-    let mut config =
-        Config { listen: options.listen, data_dir: options.data_dir, channels_from_push: true, ..Config::default() };
-    let channel = headwater_origin::config::Channel { segment_ms: 1_000, ..config.defaults.clone() };
-    config.channels.insert(CHANNEL.to_owned(), channel);
+    let config = serve::Options::over(options.listen, options.data_dir).layer(CONFIGURATION)?;
     let running = serve::start(config, &shutdown).await?;
     let host = SocketAddr::new(reachable(running.address.ip()), running.address.port());
     let base = format!("{}://{host}", running.scheme);
@@ -55,7 +58,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<
     }
     say(&base, options.json);
     shutdown.started().await;
-    serve::drain(&shutdown).await;
+    serve::drain(&running.origin, &shutdown).await;
     if let Ok(Err(error)) = pushing.await {
         warn!(%error, "the sample push ended");
     }

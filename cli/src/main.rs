@@ -4,15 +4,14 @@
 mod command;
 mod demo;
 mod push;
+mod reference;
+mod reload;
 mod serve;
 mod watch;
-
-use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> std::process::ExitCode {
-    command::Headwater::parse().main().await
+fn main() -> std::process::ExitCode {
+    <command::Headwater as clap::Parser>::parse().main()
 }

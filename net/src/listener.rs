@@ -19,12 +19,11 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 
-use crate::Shutdown;
+use crate::{Shutdown, tls};
 
 /// Bounds of a listener.
 #[derive(Clone, Debug)]
@@ -56,10 +55,17 @@ impl Default for Limits {
 pub struct Connection {
     /// The other end.
     pub peer: SocketAddr,
+    /// The other end showed a certificate of the authority that the listener asks for.
+    pub certified: bool,
     quick_ack: Arc<AtomicBool>,
 }
 
 impl Connection {
+    /// A connection with `peer`.
+    pub fn new(peer: SocketAddr) -> Self {
+        Self { peer, certified: false, quick_ack: Arc::default() }
+    }
+
     /// Acknowledge received data at once from here on.
     ///
     /// Encoders send a request's head and body in separate packets; Nagle and delayed acknowledgement together cost
@@ -81,10 +87,12 @@ pub fn routes(
     }
 }
 
-/// Serves what `service` makes for each connection, until shutdown; then lets open requests finish.
+/// Serves what `service` makes for each connection until the shutdown closes it, then lets open requests finish.
+///
+/// While the shutdown has only started, connections are taken still: whoever comes is told so by an answer.
 pub async fn serve<M, S>(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<tls::Acceptor>>,
     service: M,
     limits: Limits,
     shutdown: Shutdown,
@@ -97,7 +105,7 @@ pub async fn serve<M, S>(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shutdown.started() => return,
+            () = shutdown.closed() => return,
         };
         let (stream, peer) = match accepted {
             Ok(pair) => pair,
@@ -114,17 +122,19 @@ pub async fn serve<M, S>(
         }
         let guard = Open::new(&open);
         let (tls, service, limits, drain) = (tls.clone(), service.clone(), limits.clone(), shutdown.clone());
-        shutdown.spawn(async move {
+        shutdown.spawn_connection(async move {
             let _guard = guard;
             // Small answers must not wait for Nagle.
             let _ = stream.set_nodelay(true);
-            let quick_ack = Arc::new(AtomicBool::new(false));
-            let service = service(Connection { peer, quick_ack: Arc::clone(&quick_ack) });
-            let stream = QuickAck { stream, quick_ack };
+            let mut connection = Connection::new(peer);
+            let stream = QuickAck { stream, quick_ack: Arc::clone(&connection.quick_ack) };
             let served = match tls {
-                None => connect(stream, service, &limits, &drain).await,
+                None => connect(stream, service(connection), &limits, &drain).await,
                 Some(acceptor) => match tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => connect(stream, service, &limits, &drain).await,
+                    Ok(Ok(stream)) => {
+                        connection.certified = stream.get_ref().1.peer_certificates().is_some();
+                        connect(stream, service(connection), &limits, &drain).await
+                    }
                     Ok(Err(error)) => Err(error.into()),
                     Err(elapsed) => Err(elapsed.into()),
                 },
@@ -162,7 +172,7 @@ where
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         served = serving.as_mut() => served,
-        () = drain.started() => {
+        () = drain.closed() => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

@@ -1,16 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One way to stop: a token that is cancelled, a tracker of the tasks that heed it, and a deadline.
+//! One way to stop, in two steps: [`start`](Shutdown::start) asks everybody to finish what is begun and to begin
+//! nothing new; [`close`](Shutdown::close) ends what is left.
 
+use std::future::Future;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Passed down to every task; clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
-    token: CancellationToken,
-    tracker: TaskTracker,
+    asked: CancellationToken,
+    closed: CancellationToken,
+    work: TaskTracker,
+    connections: TaskTracker,
+}
+
+/// What a stop had to leave behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Tasks that had not finished their work when they were told to end.
+    pub work: usize,
+    /// Connections that were still open at the deadline.
+    pub connections: usize,
 }
 
 impl Shutdown {
@@ -19,39 +33,99 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Asks every task to stop.
+    /// Asks every task to finish its work.
     pub fn start(&self) {
-        self.token.cancel();
-        self.tracker.close();
+        self.asked.cancel();
     }
 
     /// True once asked.
     pub fn is_started(&self) -> bool {
-        self.token.is_cancelled()
+        self.asked.is_cancelled()
     }
 
     /// Waits until asked.
     pub async fn started(&self) {
-        self.token.cancelled().await;
+        self.asked.cancelled().await;
     }
 
-    /// Runs a task that heeds this shutdown.
-    pub fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
+    /// Tells every task to end now: nothing more is finished, listeners close, connections end with their last answer.
+    pub fn close(&self) {
+        self.asked.cancel();
+        self.closed.cancel();
+    }
+
+    /// Waits until told to end now.
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
+    /// Runs a task that finishes its work once [started](Self::started) and ends when [closed](Self::closed).
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
-        F: std::future::Future + Send + 'static,
+        F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.tracker.spawn(task)
+        self.work.spawn(task)
     }
 
-    /// Waits for the tasks, at most to the deadline. True if all are done.
-    pub async fn finished(&self, deadline: Duration) -> bool {
-        self.tracker.close();
-        tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok()
+    /// Runs a connection, which ends after its last answer when [closed](Self::closed).
+    pub fn spawn_connection<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.connections.spawn(task)
     }
 
-    /// Tasks still running.
-    pub fn remaining(&self) -> usize {
-        self.tracker.len()
+    /// Connections open now.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Starts the stop and waits for work and connections, at most to the deadline. Says what did not finish.
+    pub async fn finished(&self, deadline: Duration) -> Left {
+        self.start();
+        self.work.close();
+        self.connections.close();
+        // What is cut off at the deadline wants to be told so.
+        let last_answers = (deadline / 2).min(Duration::from_secs(1));
+        let finished = tokio::time::timeout(deadline - last_answers, self.work.wait()).await.is_ok();
+        let work = if finished { 0 } else { self.work.len() };
+        self.close();
+        let all = async { tokio::join!(self.work.wait(), self.connections.wait()) };
+        let _ = tokio::time::timeout(last_answers, all).await;
+        Left { work, connections: self.connections.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_finished_before_connections_are_closed() {
+        let shutdown = Shutdown::new();
+        let (working, connected) = (shutdown.clone(), shutdown.clone());
+        shutdown.spawn(async move {
+            working.started().await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        });
+        shutdown.spawn_connection(async move { connected.closed().await });
+        let asked = tokio::time::Instant::now();
+        assert_eq!(shutdown.finished(DEADLINE).await, Left::default());
+        assert_eq!(asked.elapsed(), Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_finish_is_told_and_cut_off_at_the_deadline() {
+        let shutdown = Shutdown::new();
+        let working = shutdown.clone();
+        shutdown.spawn(async move { working.closed().await });
+        shutdown.spawn_connection(std::future::pending::<()>());
+        let asked = tokio::time::Instant::now();
+        assert_eq!(shutdown.finished(DEADLINE).await, Left { work: 1, connections: 1 });
+        assert_eq!(asked.elapsed(), DEADLINE);
     }
 }

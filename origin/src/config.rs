@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the operator says of the origin: one TOML file, every key known, a wrong one refused by name.
+//! What the operator says of the origin: one TOML file, overridden by the environment; every key known, a wrong one
+//! refused by name and line.
+//!
+//! The comments on the keys are their documentation: `make reference` writes the example file and the reference page
+//! from them.
+
+mod keys;
+mod layers;
+pub mod reference;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,70 +15,100 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use headwater_media::MediaDuration;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub use keys::{Key, Kind, nearest};
+pub use layers::{Error, Place};
 
 /// The whole configuration.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where to listen.
+    /// Where to listen, HTTP/1.1 and HTTP/2 on one port.
+    #[schema(value_type = String)]
     pub listen: SocketAddr,
-    /// Certificate and key; without them the listener speaks plain HTTP.
-    pub tls: Option<Tls>,
-    /// Where headers and numbering survive a restart; without it they do not.
+    /// Headers, numbering and channels made by the API survive a restart here; without it they do not.
+    #[schema(value_type = Option<String>, example = "/var/lib/headwater")]
     pub data_dir: Option<PathBuf>,
-    /// Media bytes in memory over all channels; past it the oldest media of any channel leaves first.
+    /// Media bytes in memory over all channels; past it the oldest media leaves first, the live edge last.
     pub memory_bytes_max: u64,
-    /// Channels at once.
+    /// Channels at once; a push for one more is answered 503.
     pub channels_max: usize,
     /// A channel begins with its first authorised push, under the defaults.
     pub channels_from_push: bool,
+    /// A channel that began with a push ends and is removed, numbering included, when nothing has been pushed to it for
+    /// this long; 0: never.
+    pub channels_idle_seconds: u32,
+    /// How long a stop may take: encoders finish their requests, segments in progress their last part, viewers their
+    /// downloads; what is left then is cut off.
+    pub drain_seconds: u32,
+    /// TLS 1.2 and 1.3; without this table the listener speaks plain HTTP. A reload reads the files anew.
+    pub tls: Option<Tls>,
+    /// Who may use the API.
+    pub api: Api,
     /// Settings of every channel that does not say otherwise.
     pub defaults: Channel,
-    /// Channels by name.
+    /// A channel by name, with what differs from the defaults.
+    #[schema(example = json!({ "news": { "segment_ms": 1000, "keys": ["change-me"] } }))]
     pub channels: BTreeMap<String, Channel>,
     /// Bounds of ingest.
     pub ingest: Ingest,
 }
 
 /// A certificate chain and its key, PEM.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// The chain.
+    /// The certificate chain, PEM.
+    #[schema(value_type = String, example = "/etc/headwater/chain.pem")]
     pub certificate: PathBuf,
-    /// The key.
+    /// Its key, PEM.
+    #[schema(value_type = String, example = "/etc/headwater/key.pem")]
     pub key: PathBuf,
+    /// Authority of client certificates, PEM. With it a push needs such a certificate, beside its key.
+    #[schema(value_type = Option<String>, example = "/etc/headwater/encoders.pem")]
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Who may use the API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Bearer tokens; any one of them admits. None: anybody may read, changes are admitted from this machine alone.
+    pub tokens: Vec<String>,
 }
 
 /// A channel's settings.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = Channel)]
 pub struct Channel {
-    /// Wished segment duration in milliseconds; the whole multiple of the GOP nearest to it is used.
+    /// Wished segment duration; the whole multiple of the encoder's GOP nearest to it is used, and said in the log.
+    /// Fixed for a channel's life.
     pub segment_ms: u32,
-    /// Longest part in milliseconds.
+    /// Longest part (LL-HLS) and chunk (LL-DASH). Fixed for a channel's life.
     pub part_ms: u32,
-    /// How long media stays reachable, in seconds. Playlists list the newer half, so that a client that holds an old
-    /// playlist finds all it names.
+    /// How long media stays reachable. Playlists list the newer half of it, at least six segments, so that a client
+    /// that holds an old playlist still finds everything it names.
     pub window_seconds: u32,
-    /// Media bytes in memory; `0` sets no bound of its own.
+    /// Media bytes in memory of one channel; 0 sets no bound of its own.
     pub memory_bytes_max: u64,
     /// Stream keys; any one of them admits a push. None: any push is admitted.
     pub keys: Vec<String>,
-    /// Target latency told to players, in milliseconds; `0`: three parts beyond the hold-back.
+    /// Latency that players are told to aim at in DASH; 0: six parts and 300 ms.
     pub latency_ms: u32,
-    /// Release bursts at the pace of their media.
+    /// Release an encoder's bursts at the pace of their media.
     pub cadence: bool,
 }
 
 /// Bounds of ingest.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ingest {
-    /// One fragment, `moof` and `mdat`.
+    /// One fragment, moof and mdat.
     pub fragment_bytes_max: usize,
-    /// One header.
+    /// One CMAF header.
     pub header_bytes_max: usize,
     /// Any other box.
     pub box_bytes_max: usize,
@@ -80,7 +118,7 @@ pub struct Ingest {
     pub tracks_max: usize,
     /// Samples of one fragment of one track.
     pub samples_max: usize,
-    /// A body that brings nothing for this long, in seconds, has ended.
+    /// A body that brings nothing for this long has ended.
     pub body_idle_seconds: u32,
 }
 
@@ -88,11 +126,14 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
-            tls: None,
             data_dir: None,
             memory_bytes_max: 4 << 30,
             channels_max: 256,
             channels_from_push: false,
+            channels_idle_seconds: 3_600,
+            drain_seconds: 10,
+            tls: None,
+            api: Api::default(),
             defaults: Channel::default(),
             channels: BTreeMap::new(),
             ingest: Ingest::default(),
@@ -128,33 +169,23 @@ impl Default for Ingest {
     }
 }
 
-/// Why a configuration was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Not TOML, an unknown key or a value of the wrong type; the text names the line.
-    #[error("{0}")]
-    Syntax(#[from] toml::de::Error),
-    /// A value outside its range.
-    #[error("expected {expected} in {key}, got {found}")]
-    Value {
-        /// The key.
-        key: String,
-        /// The range.
-        expected: &'static str,
-        /// What was there.
-        found: String,
-    },
-}
-
 impl Config {
-    /// Reads the TOML text.
+    /// Reads the TOML text alone.
     ///
     /// # Errors
-    /// [`Error`] names the key, or the line for a text that is not TOML.
+    /// [`Error`] names line and key.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let config: Self = toml::from_str(text)?;
-        config.check()?;
-        Ok(config)
+        layers::read(text, &[])
+    }
+
+    /// Reads the TOML text, overridden by those of `variables` (names and values) that name keys.
+    ///
+    /// `HEADWATER_DEFAULTS__SEGMENT_MS` is `segment_ms` of `[defaults]`; lists are separated by commas.
+    ///
+    /// # Errors
+    /// [`Error`] names the line or the variable, and the key.
+    pub fn layered(text: &str, variables: &[(String, String)]) -> Result<Self, Error> {
+        layers::read(text, variables)
     }
 
     /// Checks every range.
@@ -167,22 +198,25 @@ impl Config {
             if let Some(id) = name.strip_prefix("channels.")
                 && let Err(error) = headwater_media::id::check_name(id)
             {
-                return Err(Error::Value { key: name.clone(), expected: "a channel name", found: error.to_string() });
+                return Err(Error::value(&name, "a channel name", &error));
             }
             channel.check(&name)?;
+        }
+        if self.api.tokens.iter().any(String::is_empty) {
+            return Err(Error::value("api.tokens", "tokens of at least one character", &"\"\""));
         }
         Ok(())
     }
 }
 
 impl Channel {
-    fn check(&self, name: &str) -> Result<(), Error> {
+    /// Checks every range; `name` is what the error calls the table.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for the first value outside its range.
+    pub fn check(&self, name: &str) -> Result<(), Error> {
         let range = |key: &str, value: u32, ok: bool, expected: &'static str| {
-            if ok {
-                Ok(())
-            } else {
-                Err(Error::Value { key: format!("{name}.{key}"), expected, found: value.to_string() })
-            }
+            if ok { Ok(()) } else { Err(Error::value(&format!("{name}.{key}"), expected, &value)) }
         };
         range("segment_ms", self.segment_ms, (200..=20_000).contains(&self.segment_ms), "200 to 20000 milliseconds")?;
         range(
@@ -197,6 +231,9 @@ impl Channel {
             (1..=86_400 * 7).contains(&self.window_seconds),
             "1 second to 7 days",
         )?;
+        if let Some(short) = self.keys.iter().find(|key| key.is_empty()) {
+            return Err(Error::value(&format!("{name}.keys"), "keys of at least one character", &format!("{short:?}")));
+        }
         Ok(())
     }
 
@@ -218,6 +255,18 @@ impl Channel {
     }
 }
 
+impl Config {
+    /// How long a stop may take.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(u64::from(self.drain_seconds))
+    }
+
+    /// How long a channel of a push may be left alone; `None`: for ever.
+    pub fn channels_idle(&self) -> Option<Duration> {
+        (self.channels_idle_seconds > 0).then(|| Duration::from_secs(u64::from(self.channels_idle_seconds)))
+    }
+}
+
 impl Ingest {
     /// How long a silent body is waited for.
     pub fn body_idle(&self) -> Duration {
@@ -230,40 +279,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_key_is_refused_by_name_and_line() {
-        let error = Config::parse("listen = \"127.0.0.1:1\"\n[defaults]\nsegmnt_ms = 1\n").unwrap_err().to_string();
-        assert!(error.contains("segmnt_ms") && error.contains("line 3"), "{error}");
-    }
-
-    #[test]
-    fn the_example_states_the_defaults_and_every_key() {
-        let text = include_str!("../../headwater.example.toml");
-        let example = Config::parse(text).unwrap();
-        assert_eq!(format!("{example:?}"), format!("{:?}", Config::default()));
-        let uncommented: String = text
-            .lines()
-            .map(|l| l.strip_prefix("# ").filter(|l| l.contains(" = ") || l.starts_with('[')).unwrap_or(l))
-            .fold(String::new(), |all, l| all + l + "\n");
-        let all: toml::Table = toml::from_str(&uncommented).unwrap();
-        for key in [
-            "listen",
-            "data_dir",
-            "memory_bytes_max",
-            "channels_max",
-            "channels_from_push",
-            "tls",
-            "defaults",
-            "channels",
-            "ingest",
-        ] {
-            assert!(all.contains_key(key), "{key} is not in the example");
-        }
-    }
-
-    #[test]
-    fn a_value_out_of_range_is_refused_by_key() {
+    fn a_value_out_of_range_is_refused_by_line_and_key() {
         let error = Config::parse("[channels.news]\nsegment_ms = 1\n").unwrap_err().to_string();
-        assert_eq!(error, "expected 200 to 20000 milliseconds in channels.news.segment_ms, got 1");
+        assert_eq!(error, "line 2: expected 200 to 20000 milliseconds in channels.news.segment_ms, got 1");
         assert!(Config::parse("[channels.\"a/b\"]\n").is_err());
+        assert!(Config::parse("[api]\ntokens = [\"\"]\n").is_err());
+    }
+
+    #[test]
+    fn a_channel_has_what_the_defaults_say_and_it_does_not() {
+        let text = "[channels.news]\npart_ms = 500\n[defaults]\nsegment_ms = 1000\nkeys = [\"k\"]\n";
+        let config = Config::parse(text).unwrap();
+        let news = &config.channels["news"];
+        assert_eq!((news.segment_ms, news.part_ms, &news.keys), (1_000, 500, &vec!["k".to_owned()]));
     }
 }

@@ -1,30 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The origin: takes encoders' pushes, keeps each channel's live window in memory, serves LL-HLS and LL-DASH from it.
 
+mod administration;
 pub mod channel;
 pub mod clock;
 pub mod config;
 pub mod edge;
 pub mod http;
+mod idle;
 pub mod ingest;
 pub mod memory;
 pub mod metrics;
+mod reload;
 pub mod store;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use dashmap::DashMap;
 use headwater_media::ChannelId;
 use headwater_net::Shutdown;
 use headwater_net::listener::{self, Connection};
 use headwater_packager::cmaf;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
+pub use administration::{KeyId, Refused};
 pub use channel::Channel;
 pub use clock::Clock;
 pub use config::Config;
+pub use reload::{Kept, Reload, Request as ReloadRequest};
 
-use crate::channel::{Context, Ledger};
+use crate::administration::Made;
+use crate::channel::{Context, Ledger, Source};
+use crate::ingest::digest::Nonces;
 use crate::metrics::{DefectLabel, Metrics};
 
 /// Why no channel could be had for a push.
@@ -54,14 +64,18 @@ impl Declined {
 /// The origin's state; shared by every handler.
 #[derive(Debug)]
 pub struct Origin {
-    /// Settings.
-    pub config: Config,
+    config: ArcSwap<Config>,
     context: Context,
     channels: DashMap<ChannelId, Arc<Channel>>,
+    /// Guards what the API said of the channels it made; held by whoever changes channels, one at a time.
+    made: Mutex<Made>,
+    /// Who reads the configuration anew, if anybody can.
+    reloader: OnceLock<mpsc::Sender<ReloadRequest>>,
+    nonces: Nonces,
 }
 
 impl Origin {
-    /// Starts the configured channels.
+    /// Starts the configured channels, and those the API made before a restart.
     ///
     /// # Errors
     /// [`config::Error`] for a configuration with a value out of range.
@@ -69,15 +83,27 @@ impl Origin {
         config.check()?;
         let memory = Arc::new(memory::Budget::new(config.memory_bytes_max));
         let context = Context { clock, metrics: Arc::new(Metrics::new()), memory, ledger: None, shutdown };
-        let origin = Arc::new(Self { config, context, channels: DashMap::new() });
-        let configured: Vec<(String, config::Channel)> =
-            origin.config.channels.iter().map(|(n, c)| (n.clone(), c.clone())).collect();
-        for (name, settings) in configured {
-            if let Ok(id) = ChannelId::new(&name) {
-                origin.open(id, settings);
+        let origin = Arc::new(Self {
+            config: ArcSwap::from_pointee(config),
+            context,
+            channels: DashMap::new(),
+            made: Mutex::default(),
+            reloader: OnceLock::new(),
+            nonces: Nonces::new(),
+        });
+        for (name, settings) in &origin.config().channels {
+            if let Ok(id) = ChannelId::new(name) {
+                origin.open(id, Source::File, settings.clone());
             }
         }
+        origin.recall_made();
+        origin.context.shutdown.spawn(idle::sweep(Arc::downgrade(&origin), origin.context.shutdown.clone()));
         Ok(origin)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
     }
 
     /// A channel that exists.
@@ -100,27 +126,25 @@ impl Origin {
         if let Some(channel) = self.channel(name) {
             return Ok(channel);
         }
-        if !self.config.channels_from_push {
+        let config = self.config();
+        if !config.channels_from_push {
             return Err(Declined::Unknown);
         }
         let id = ChannelId::new(name)?;
-        if self.channels.len() >= self.config.channels_max {
+        if self.channels.len() >= config.channels_max {
             return Err(Declined::Full);
         }
-        Ok(self.open(id, self.config.defaults.clone()))
+        Ok(match config.channels.get(name) {
+            Some(settings) => self.open(id, Source::File, settings.clone()),
+            None => self.open(id, Source::Push, config.defaults.clone()),
+        })
     }
 
-    fn open(&self, id: ChannelId, settings: config::Channel) -> Arc<Channel> {
+    fn open(&self, id: ChannelId, source: Source, settings: config::Channel) -> Arc<Channel> {
         let opened = self.channels.entry(id.clone()).or_insert_with(|| {
-            let ledger = self.config.data_dir.as_deref().and_then(|dir| match Ledger::open(dir, &id) {
-                Ok(ledger) => Some(ledger),
-                Err(error) => {
-                    tracing::warn!(channel = %id, %error, "no state will survive a restart");
-                    None
-                }
-            });
+            let ledger = self.ledger(&id);
             let kept = ledger.as_ref().map(Ledger::headers).unwrap_or_default();
-            let channel = Channel::start(id, settings, Context { ledger, ..self.context.clone() });
+            let channel = Channel::start(id, source, settings, Context { ledger, ..self.context.clone() });
             for (name, source) in kept {
                 match cmaf::Header::parse(&source) {
                     Ok(header) => {
@@ -134,21 +158,28 @@ impl Origin {
         Arc::clone(&opened)
     }
 
-    /// Ends a channel and forgets it and its media. False if there is none.
-    pub fn remove(&self, name: &str) -> bool {
-        let Some((id, channel)) = self.channels.remove(name) else { return false };
+    /// What of a channel survives a restart; `None` without a folder for it.
+    fn ledger(&self, id: &ChannelId) -> Option<Ledger> {
+        let config = self.config();
+        Ledger::open(config.data_dir.as_deref()?, id)
+            .inspect_err(|error| tracing::warn!(channel = %id, %error, "no state will survive a restart"))
+            .ok()
+    }
+
+    /// Ends a channel and lets go of its media; its numbering stays for another of the name.
+    fn close(&self, name: &str) -> Option<Arc<Channel>> {
+        let (_, channel) = self.channels.remove(name)?;
         channel.close();
-        if let Some(dir) = &self.config.data_dir
-            && let Ok(ledger) = Ledger::open(dir, &id)
-        {
-            ledger.remove();
-        }
-        true
+        Some(channel)
     }
 
     /// The keys that admit a push to `name`; of an unknown channel the defaults', so that names cannot be probed.
     pub fn keys_of(&self, name: &str) -> Vec<String> {
-        self.config.channels.get(name).map_or(&self.config.defaults.keys, |c| &c.keys).clone()
+        if let Some(channel) = self.channel(name) {
+            return channel.settings().keys.clone();
+        }
+        let config = self.config();
+        config.channels.get(name).map_or(&config.defaults.keys, |channel| &channel.keys).clone()
     }
 
     /// The metrics of this origin.

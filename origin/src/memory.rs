@@ -7,23 +7,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub struct Budget {
     held: AtomicU64,
-    bytes_max: u64,
+    bytes_max: AtomicU64,
 }
 
 impl Budget {
     /// A budget of `bytes_max`.
     pub const fn new(bytes_max: u64) -> Self {
-        Self { held: AtomicU64::new(0), bytes_max }
+        Self { held: AtomicU64::new(0), bytes_max: AtomicU64::new(bytes_max) }
+    }
+
+    /// Another bound from here on; who adds next sheds down to it.
+    pub fn bound(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
     /// Counts bytes in; true while the bound holds.
     pub fn add(&self, bytes: u64) -> bool {
-        self.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.bytes_max
+        self.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.bytes_max.load(Ordering::Relaxed)
     }
 
     /// Counts bytes out; true while the bound holds.
     pub fn remove(&self, bytes: u64) -> bool {
-        self.held.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes) <= self.bytes_max
+        self.held.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes) <= self.bytes_max.load(Ordering::Relaxed)
     }
 
     /// Bytes held.

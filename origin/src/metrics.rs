@@ -1,21 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every metric of the origin, declared once with its unit and help (OpenMetrics).
+//! Every metric of the origin, declared once with its unit, help and labels (OpenMetrics); the reference is written from
+//! the declarations.
+
+mod process;
 
 use std::sync::atomic::AtomicU64;
 
+use headwater_media::{ChannelId, TrackId};
 use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry, Unit};
+
+use process::Process;
 
 /// A number that only grows.
 pub type Counter = counter::Counter;
 /// A number that goes up and down.
 pub type Gauge = gauge::Gauge;
+/// Seconds that go up and down.
+pub type Seconds = gauge::Gauge<f64, AtomicU64>;
 
 /// Of one channel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -54,6 +64,27 @@ pub enum Class {
     part,
 }
 
+/// Of one kind of object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ClassLabel {
+    /// What was asked for.
+    pub class: Class,
+}
+
+/// Of one state of a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StateLabel {
+    /// The state.
+    pub state: &'static str,
+}
+
+/// Of one outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// `ok` or `refused`.
+    pub outcome: &'static str,
+}
+
 /// Of one kind of response.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ServedLabel {
@@ -63,16 +94,39 @@ pub struct ServedLabel {
     pub status: u16,
 }
 
+/// Why requests of encoders are refused.
+pub(crate) const REFUSALS: [&str; 7] =
+    ["idle", "no_header", "too_big", "codec", "stopping", "broken_media", "content_range"];
+
+/// A metric as it was declared.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Its name in the exposition.
+    pub name: String,
+    /// `counter`, `gauge`, `histogram` or `info`.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it counts or measures.
+    pub help: &'static str,
+}
+
 /// The origin's metrics.
 #[derive(Debug)]
 pub struct Metrics {
+    /// Guards the exposition; held for a scrape.
     registry: Mutex<Registry>,
+    declared: Vec<Declared>,
     /// Bytes received from encoders.
     pub ingest_bytes: Family<ChannelLabel, Counter>,
-    /// Ingest requests refused, by status.
+    /// Ingest requests refused, by reason.
     pub ingest_refused: Family<DefectLabel, Counter>,
     /// Open request bodies of encoders.
     pub ingest_open: Family<ChannelLabel, Gauge>,
+    /// How late media comes.
+    pub ingest_lag: Family<ChannelLabel, Seconds>,
+    /// How much later it comes than at first.
+    pub drift_seconds: Family<ChannelLabel, Seconds>,
     /// Defects survived.
     pub defects: Family<DefectLabel, Counter>,
     /// Parts published.
@@ -83,16 +137,29 @@ pub struct Metrics {
     pub gaps: Family<TrackLabel, Counter>,
     /// From the end of a part's media to its publication.
     pub publish_delay: Family<ChannelLabel, Histogram>,
-    /// Media bytes in memory.
-    pub stored_bytes: Family<ChannelLabel, Gauge>,
     /// Requests parked for what comes next.
     pub waiters: Gauge,
     /// Playlists rendered.
     pub renders: Counter,
     /// Responses by kind and status.
     pub served: Family<ServedLabel, Counter>,
-    /// Source clock against UTC.
-    pub drift_seconds: Family<ChannelLabel, gauge::Gauge<f64, AtomicU64>>,
+    /// Bytes sent to viewers, by kind.
+    pub served_bytes: Family<ClassLabel, Counter>,
+    /// Reloads of the configuration.
+    pub reloads: Family<OutcomeLabel, Counter>,
+    /// What is looked at when it is asked for.
+    pub(crate) scraped: Scraped,
+}
+
+/// Metrics that are read off the origin's state at a scrape; rows of what is gone go with it.
+#[derive(Debug, Default)]
+pub(crate) struct Scraped {
+    pub(crate) channels: Family<StateLabel, Gauge>,
+    pub(crate) stored_bytes: Family<ChannelLabel, Gauge>,
+    pub(crate) window: Family<TrackLabel, Seconds>,
+    pub(crate) last_part_age: Family<TrackLabel, Seconds>,
+    pub(crate) connections: Gauge,
+    pub(crate) memory_max: Gauge,
 }
 
 impl Default for Metrics {
@@ -101,65 +168,212 @@ impl Default for Metrics {
     }
 }
 
+const CHANNEL: &[&str] = &["channel"];
+const TRACK: &[&str] = &["channel", "track"];
+const DEFECT: &[&str] = &["channel", "defect"];
+
+/// Collects the declarations.
+struct Declaring<'a> {
+    registry: &'a mut Registry,
+    declared: Vec<Declared>,
+}
+
+impl Declaring<'_> {
+    fn add(
+        &mut self,
+        name: &str,
+        unit: Option<Unit>,
+        labels: &'static [&'static str],
+        help: &'static str,
+        metric: impl Metric,
+    ) {
+        let kind = match metric.metric_type() {
+            MetricType::Counter => "counter",
+            MetricType::Histogram => "histogram",
+            MetricType::Info => "info",
+            _ => "gauge",
+        };
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let named = unit.as_ref().map_or_else(|| name.to_owned(), |unit| format!("{name}_{}", unit.as_str()));
+        self.declared.push(Declared { name: format!("headwater_{named}{suffix}"), kind, labels, help });
+        match unit {
+            Some(unit) => self.registry.register_with_unit(name, help, unit, metric),
+            None => self.registry.register(name, help, metric),
+        }
+    }
+}
+
 impl Metrics {
     /// Registers every metric.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("headwater");
+        let mut root = Registry::default();
+        let registry = root.sub_registry_with_prefix("headwater");
         let publish_delay = Family::<ChannelLabel, Histogram>::new_with_constructor(|| {
             Histogram::new(exponential_buckets(0.0005, 2.0, 15))
         });
-        let this = Self {
+        let mut this = Self {
+            registry: Mutex::new(Registry::default()),
+            declared: Vec::new(),
             ingest_bytes: Family::default(),
             ingest_refused: Family::default(),
             ingest_open: Family::default(),
+            ingest_lag: Family::default(),
+            drift_seconds: Family::default(),
             defects: Family::default(),
             parts: Family::default(),
             segments: Family::default(),
             gaps: Family::default(),
             publish_delay,
-            stored_bytes: Family::default(),
             waiters: Gauge::default(),
             renders: Counter::default(),
             served: Family::default(),
-            drift_seconds: Family::default(),
-            registry: Mutex::new(Registry::default()),
+            served_bytes: Family::default(),
+            reloads: Family::default(),
+            scraped: Scraped::default(),
         };
-        registry.register_with_unit("ingest", "Bytes received from encoders", Unit::Bytes, this.ingest_bytes.clone());
-        registry.register("ingest_refused", "Ingest requests refused, by reason", this.ingest_refused.clone());
-        registry.register(
+        let mut d = Declaring { registry, declared: Vec::new() };
+        let (bytes, seconds) = (|| Some(Unit::Bytes), || Some(Unit::Seconds));
+        d.add("ingest", bytes(), CHANNEL, "Bytes received from encoders", this.ingest_bytes.clone());
+        d.add(
+            "ingest_refused",
+            None,
+            DEFECT,
+            "Ingest requests refused, by reason; those of no known channel have none",
+            this.ingest_refused.clone(),
+        );
+        d.add(
             "ingest_open_bodies",
+            None,
+            CHANNEL,
             "Request bodies of encoders that are open now",
             this.ingest_open.clone(),
         );
-        registry.register("input_defects", "Defects of the input that were survived, by kind", this.defects.clone());
-        registry.register("parts", "Parts published", this.parts.clone());
-        registry.register("segments", "Segments completed", this.segments.clone());
-        registry.register("gaps", "Segments declared lost", this.gaps.clone());
-        registry.register_with_unit(
-            "part_publish_delay",
-            "From the end of a part's media, on its own clock, to its publication",
-            Unit::Seconds,
-            this.publish_delay.clone(),
+        d.add(
+            "ingest_lag",
+            seconds(),
+            CHANNEL,
+            "Arrival of the newest part against the end of its media on its own clock",
+            this.ingest_lag.clone(),
         );
-        registry.register_with_unit("stored", "Media bytes held in memory", Unit::Bytes, this.stored_bytes.clone());
-        registry.register("waiters", "Requests parked for what comes next", this.waiters.clone());
-        registry.register("playlists_rendered", "Playlists rendered; one serves every waiter", this.renders.clone());
-        registry.register("responses", "Responses to viewers by kind and status", this.served.clone());
-        registry.register_with_unit(
+        d.add(
             "source_drift",
-            "Arrival of a track's newest sample against its own time; grows when the encoder's clock is slow",
-            Unit::Seconds,
+            seconds(),
+            CHANNEL,
+            "Least lag lately against the least at first; grows when the encoder's clock is slow",
             this.drift_seconds.clone(),
         );
-        *this.registry.lock() = registry;
+        d.add("input_defects", None, DEFECT, "Defects of the input that were survived, by kind", this.defects.clone());
+        d.add("parts", None, TRACK, "Parts published", this.parts.clone());
+        d.add("segments", None, TRACK, "Segments completed", this.segments.clone());
+        d.add("gaps", None, TRACK, "Segments declared lost", this.gaps.clone());
+        d.add(
+            "part_publish_delay",
+            seconds(),
+            CHANNEL,
+            "From the end of a part's media, on its own clock, to its publication",
+            this.publish_delay.clone(),
+        );
+        let s = &this.scraped;
+        d.add(
+            "last_part_age",
+            seconds(),
+            TRACK,
+            "Now against the end of the newest part's media",
+            s.last_part_age.clone(),
+        );
+        d.add("window", seconds(), TRACK, "Media that playlists list", s.window.clone());
+        d.add("stored", bytes(), CHANNEL, "Media bytes held in memory", s.stored_bytes.clone());
+        d.add("stored_max", bytes(), &[], "Bound of media bytes over all channels", s.memory_max.clone());
+        d.add("channels", None, &["state"], "Channels by state", s.channels.clone());
+        d.add("connections", None, &[], "Connections open now", s.connections.clone());
+        d.add("waiters", None, &[], "Requests parked for what comes next", this.waiters.clone());
+        d.add("playlists_rendered", None, &[], "Playlists rendered; one serves every waiter", this.renders.clone());
+        d.add("responses", None, &["class", "status"], "Responses to viewers by kind and status", this.served.clone());
+        d.add(
+            "response",
+            bytes(),
+            &["class"],
+            "Bytes of response bodies to viewers, by kind; of a segment in progress as they are sent",
+            this.served_bytes.clone(),
+        );
+        d.add(
+            "configuration_reloads",
+            None,
+            &["outcome"],
+            "Reloads of the configuration, by outcome",
+            this.reloads.clone(),
+        );
+        d.add("build", None, &["version"], "This program", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+        let declared = d.declared;
+        root.register_collector(Box::new(Process::new()));
+        this.declared = declared.into_iter().chain(Process::declared()).collect();
+        *this.registry.lock() = root;
         this
     }
 
-    /// The exposition text (OpenMetrics).
-    pub fn encode(&self) -> String {
+    /// Every metric as it was declared.
+    pub fn declared(&self) -> &[Declared] {
+        &self.declared
+    }
+
+    /// Drops the rows of a channel that is gone.
+    pub(crate) fn forget<'a>(
+        &self,
+        id: &ChannelId,
+        tracks: impl Iterator<Item = &'a TrackId>,
+        defects: impl Iterator<Item = &'static str>,
+    ) {
+        let channel = || id.to_string();
+        let label = ChannelLabel { channel: channel() };
+        self.ingest_bytes.remove(&label);
+        self.ingest_open.remove(&label);
+        self.ingest_lag.remove(&label);
+        self.drift_seconds.remove(&label);
+        self.publish_delay.remove(&label);
+        for track in tracks {
+            let label = TrackLabel { channel: channel(), track: track.to_string() };
+            self.parts.remove(&label);
+            self.segments.remove(&label);
+            self.gaps.remove(&label);
+        }
+        for defect in defects {
+            self.defects.remove(&DefectLabel { channel: channel(), defect });
+        }
+        for defect in REFUSALS {
+            self.ingest_refused.remove(&DefectLabel { channel: channel(), defect });
+        }
+    }
+
+    /// The exposition text (OpenMetrics). `look` reads what is told by the state of the moment.
+    pub(crate) fn scrape(&self, look: impl FnOnce(&Scraped)) -> String {
+        let registry = self.registry.lock();
+        let Scraped { channels, stored_bytes, window, last_part_age, .. } = &self.scraped;
+        channels.clear();
+        stored_bytes.clear();
+        window.clear();
+        last_part_age.clear();
+        look(&self.scraped);
         let mut text = String::new();
         // Writing into a String does not fail.
-        let _ = encode(&mut text, &self.registry.lock());
+        let _ = encode(&mut text, &registry);
         text
     }
+}
+
+/// The reference page of the metrics.
+pub fn page() -> String {
+    let mut out = String::from(
+        "# Metrics\n\n<!-- Written by `make reference` from the declarations in origin/src/metrics.rs. -->\n\n\
+         `GET /metrics`, OpenMetrics text, open to anybody. A channel that is removed takes its rows with it.\n\n\
+         | metric | type | labels | what |\n|---|---|---|---|\n",
+    );
+    for metric in Metrics::new().declared() {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        out.push_str(&format!("| `{}` | {} | {} | {} |\n", metric.name, metric.kind, labels.join(", "), metric.help));
+    }
+    out
 }

@@ -47,7 +47,7 @@ fn the_api_tells_every_channel_and_what_it_holds() {
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
     let all: Value = serde_json::from_str(&answer.text()).expect("JSON");
     time(&all["now"]);
-    assert_eq!(all["channels"], serde_json::json!([{ "id": "demo", "state": "live", "tracks": 4 }]));
+    assert_eq!(all["channels"], serde_json::json!([{ "id": "demo", "source": "file", "state": "live", "tracks": 4 }]));
     assert_eq!((channel["id"].as_str(), channel["state"].as_str()), (Some("demo"), Some("live")));
     assert!(time(&channel["now"]) >= time(&channel["started_at"]));
     assert_eq!((number(&channel["segment_duration"]), number(&channel["part_duration"])), (1.0, 0.2));
@@ -130,6 +130,7 @@ fn exposition(text: &str) -> BTreeMap<String, Family> {
         let suffix = sample.strip_prefix(name.as_str()).unwrap_or_else(|| panic!("{line}: not of {name}"));
         let fits = match kind.as_str() {
             "counter" => suffix == "_total",
+            "info" => suffix == "_info",
             "histogram" => matches!(suffix, "_sum" | "_count" | "_bucket"),
             _ => suffix.is_empty(),
         };

@@ -37,6 +37,8 @@ pub(super) struct TrackWriter {
     grid: Grid,
     /// Largest span this playlist has listed, by which removed segments stay reachable.
     listed: MediaDuration,
+    /// The window was shortened: until this segment what was listed before stays reachable.
+    listed_until: Option<SegmentNumber>,
     key_frame: Option<ByteRange>,
     generation: Option<Generation>,
     /// Sizes of recent segments for the bitrates: (bytes, nanoseconds).
@@ -58,7 +60,7 @@ impl TrackWriter {
         metrics: &Metrics,
     ) -> Self {
         // A part longer than promised would break PART-HOLD-BACK: such a track is listed in whole segments.
-        let part_target = plan.part_target.filter(|p| *p <= channel.config.part());
+        let part_target = plan.part_target.filter(|p| *p <= channel.settings().part());
         let edge = LiveEdge::new(id.clone(), targets, metrics.renders.clone());
         Self {
             edge: Arc::new(edge),
@@ -70,6 +72,7 @@ impl TrackWriter {
             targets,
             grid,
             listed: targets.window,
+            listed_until: None,
             key_frame: None,
             generation: None,
             sizes: VecDeque::new(),
@@ -264,6 +267,28 @@ impl TrackWriter {
         self.rate();
     }
 
+    /// The segment in progress has all its media, though the next one has not begun.
+    pub(super) fn is_open_whole(&self) -> bool {
+        let Some(open) = self.window.open() else { return false };
+        let until = self.grid.start(open.number.next(), open.start.timescale());
+        // Rounded times of frames may fall short of the grid by a tick or two, never by half a frame.
+        (open.start + open.duration()).nanos() + self.plan.frame.nanos() / 2 >= until.nanos()
+    }
+
+    /// The window is that long from here on; what was listed stays reachable as long as promised.
+    pub(super) fn list(&mut self, window: MediaDuration) {
+        if window < self.listed {
+            self.listed_until = self.window.next_number().map(|next| SegmentNumber(next.0 + self.count(self.listed)));
+        }
+        self.targets.window = window;
+    }
+
+    /// Segments of a span, rounded up.
+    fn count(&self, span: MediaDuration) -> u64 {
+        let per = self.targets.segment.nanos().max(1);
+        u64::try_from((span.nanos() + per - 1) / per).unwrap_or(0)
+    }
+
     /// Declares every segment up to `through` lost.
     pub(super) fn lose(&mut self, context: &Context, breaks: &[Break], through: SegmentNumber) {
         self.end_open(context);
@@ -291,11 +316,13 @@ impl TrackWriter {
     }
 
     /// Lets go of the bytes of segments that no playlist a client may hold still names.
-    fn forget(&self, context: &Context) {
+    fn forget(&mut self, context: &Context) {
+        if self.listed_until.is_some_and(|until| self.window.next_number() > Some(until)) {
+            self.listed = self.window.duration().max(self.targets.window);
+            self.listed_until = None;
+        }
         let Some(first) = self.window.first() else { return };
-        let keep = self.listed + self.targets.segment;
-        let per = self.targets.segment.nanos().max(1);
-        let count = u64::try_from((keep.nanos() + per - 1) / per).unwrap_or(0);
+        let count = self.count(self.listed + self.targets.segment);
         let freed = self.edge.store.forget_before(SegmentNumber(first.number.0.saturating_sub(count)));
         context.memory.remove(freed);
     }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What of a channel survives a restart of the origin: its grid, anchor, generation and plans, and the last headers its
-//! encoders sent. Encoders that survive our restart do not send their header again.
+//! encoders sent. Encoders that survive our restart do not send their header again. And of channels that the API made,
+//! what it said of them.
 //!
 //! Small files, each written whole beside the old one and renamed over it: a crash leaves the old or the new, never half.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -15,7 +17,11 @@ use headwater_packager::timeline::TrackPlan;
 use headwater_packager::timeline::anchor::{Anchor, Basis};
 use headwater_packager::timeline::assembler::Memory;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tracing::warn;
+
+/// The file of what the API said.
+const SETTINGS: &str = "settings.json";
 
 /// One channel's folder.
 #[derive(Clone, Debug)]
@@ -133,6 +139,35 @@ impl Ledger {
         named.collect()
     }
 
+    /// Keeps what the API said of the channel it made. False if it cannot be kept.
+    pub fn keep_settings(&self, said: &Map<String, Value>) -> bool {
+        self.replace(SETTINGS, &serde_json::to_vec_pretty(said).unwrap_or_default())
+    }
+
+    /// Forgets what the API said: the channel is somebody else's from here on.
+    pub fn forget_settings(&self) {
+        match fs::remove_file(self.folder.join(SETTINGS)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                warn!(folder = %self.folder.display(), %error, "could not forget settings");
+            }
+            _ => {}
+        }
+    }
+
+    /// The channels under `data_dir` that the API made, and what it said of each; one that cannot be read is said.
+    pub fn made(data_dir: &Path) -> Vec<(ChannelId, Map<String, Value>)> {
+        let Ok(folders) = fs::read_dir(data_dir.join("channels")) else { return Vec::new() };
+        let made = folders.flatten().filter_map(|folder| {
+            let text = fs::read(folder.path().join(SETTINGS)).ok()?;
+            let id = ChannelId::new(folder.file_name().to_str()?).ok()?;
+            serde_json::from_slice(&text)
+                .inspect_err(|error| warn!(channel = %id, %error, "expected kept settings, found something else"))
+                .ok()
+                .map(|said| (id, said))
+        });
+        made.collect()
+    }
+
     /// Forgets the channel.
     pub fn remove(&self) {
         if let Err(error) = fs::remove_dir_all(&self.folder) {
@@ -140,14 +175,20 @@ impl Ledger {
         }
     }
 
-    fn replace(&self, file: &str, content: &[u8]) {
+    fn replace(&self, file: &str, content: &[u8]) -> bool {
         let (path, new) = (self.folder.join(file), self.folder.join(format!("{file}.new")));
-        let written = fs::File::create(&new)
+        // Settings hold stream keys: nobody else's to read.
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let written = options
+            .open(&new)
             .and_then(|mut f| f.write_all(content).and_then(|()| f.sync_data()))
-            .and_then(|()| fs::rename(&new, &path));
-        if let Err(error) = written {
+            .and_then(|()| fs::rename(&new, &path))
+            .and_then(|()| fs::File::open(&self.folder)?.sync_all());
+        if let Err(error) = &written {
             warn!(path = %path.display(), %error, "could not keep state: it will not survive a restart");
         }
+        written.is_ok()
     }
 }
 

@@ -2,6 +2,7 @@
 //! A channel: one owner task, and the handle that everybody else holds.
 
 mod commit;
+mod lag;
 mod ledger;
 mod pacer;
 mod release;
@@ -11,9 +12,10 @@ mod view;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use headwater_media::{ChannelId, Generation, MediaDuration, MediaTime, TrackId};
+use headwater_media::{ChannelId, Generation, MediaDuration, MediaTime, TrackId, UtcTime};
 use headwater_net::Shutdown;
 use headwater_packager::cmaf::{TrackFragment, TrackHeader};
 use parking_lot::RwLock;
@@ -28,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::store::Tagged;
 
 pub use ledger::Ledger;
+pub use status::{SegmentStatus, Status, TrackDefects, TrackStatus};
 pub use task::Break;
 pub use view::{Rendering, State, View};
 
@@ -71,7 +74,7 @@ pub enum Command {
     /// Nothing will follow: playlists get their end.
     End,
     /// Tell the state, for the API.
-    Status(tokio::sync::oneshot::Sender<serde_json::Value>),
+    Status(tokio::sync::oneshot::Sender<Status>),
 }
 
 /// What a channel's task works with.
@@ -89,6 +92,18 @@ pub struct Context {
     pub shutdown: Shutdown,
 }
 
+/// Who said that there is this channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The configuration.
+    File,
+    /// A request to the API.
+    Api,
+    /// Its first push.
+    Push,
+}
+
 /// Commands that may wait for a channel; a full queue stops reading from its encoders.
 const COMMANDS_MAX: usize = 256;
 
@@ -97,8 +112,13 @@ const COMMANDS_MAX: usize = 256;
 pub struct Channel {
     /// Its name.
     pub id: ChannelId,
-    /// Its settings.
-    pub config: config::Channel,
+    settings: watch::Sender<Arc<config::Channel>>,
+    /// Guards one word; held to copy it.
+    source: RwLock<Source>,
+    /// When an encoder was last heard, nanoseconds of UTC.
+    heard: AtomicI64,
+    /// Bodies of encoders that are open now.
+    bodies: AtomicUsize,
     /// Names under which encoders push, and the headers they sent.
     pub names: Names,
     commands: mpsc::Sender<Command>,
@@ -114,11 +134,14 @@ pub struct Channel {
 
 impl Channel {
     /// Declares a channel and starts its task.
-    pub fn start(id: ChannelId, config: config::Channel, context: Context) -> Arc<Self> {
+    pub fn start(id: ChannelId, source: Source, settings: config::Channel, context: Context) -> Arc<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let channel = Arc::new(Self {
             id,
-            config,
+            settings: watch::Sender::new(Arc::new(settings)),
+            source: RwLock::new(source),
+            heard: AtomicI64::new(context.clock.now().nanos()),
+            bodies: AtomicUsize::new(0),
             names: Names::default(),
             commands,
             edges: ArcSwap::default(),
@@ -133,6 +156,52 @@ impl Channel {
         channel
     }
 
+    /// Its settings now.
+    pub fn settings(&self) -> Arc<config::Channel> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Puts new settings in force, except the durations of segments and parts: players were promised those.
+    pub fn configure(&self, settings: config::Channel) {
+        let known = self.settings();
+        let settings = config::Channel { segment_ms: known.segment_ms, part_ms: known.part_ms, ..settings };
+        if settings != *known {
+            self.settings.send_replace(Arc::new(settings));
+        }
+    }
+
+    /// Who said that there is this channel.
+    pub fn source(&self) -> Source {
+        *self.source.read()
+    }
+
+    /// Somebody else says so from here on.
+    pub fn adopt(&self, source: Source) {
+        *self.source.write() = source;
+    }
+
+    /// An encoder's body begins.
+    pub fn body_opened(&self, now: UtcTime) {
+        self.bodies.fetch_add(1, Ordering::Relaxed);
+        self.heard.store(now.nanos(), Ordering::Relaxed);
+    }
+
+    /// An encoder's body has ended.
+    pub fn body_closed(&self, now: UtcTime) {
+        self.heard.store(now.nanos(), Ordering::Relaxed);
+        self.bodies.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Bodies of encoders that are open now.
+    pub fn bodies(&self) -> usize {
+        self.bodies.load(Ordering::Relaxed)
+    }
+
+    /// Since when no encoder is connected; `None` while one is.
+    pub fn left_alone_since(&self) -> Option<UtcTime> {
+        (self.bodies() == 0).then(|| UtcTime::from_nanos(self.heard.load(Ordering::Relaxed)))
+    }
+
     /// Sends a command, waiting while the queue is full. False if the channel is gone.
     pub async fn send(&self, command: Command) -> bool {
         self.commands.send(command).await.is_ok()
@@ -141,6 +210,11 @@ impl Channel {
     /// Ends the task and forgets the media; readers get what they have begun.
     pub fn close(&self) {
         self.closed.cancel();
+    }
+
+    /// True once it has been told to end.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
     }
 
     /// Keeps an encoder's header across restarts.
@@ -177,7 +251,7 @@ impl Channel {
     }
 
     /// What the task says of itself, for the API; `None` if the channel is gone.
-    pub async fn status(&self) -> Option<serde_json::Value> {
+    pub async fn status(&self) -> Option<Status> {
         let (ask, answer) = tokio::sync::oneshot::channel();
         if !self.send(Command::Status(ask)).await {
             return None;

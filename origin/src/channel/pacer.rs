@@ -46,6 +46,11 @@ impl Pacer {
         }
     }
 
+    /// Paces from here on, or does not.
+    pub(super) const fn enable(&mut self, enabled: bool) {
+        self.enabled = enabled;
+    }
+
     /// Notes that media of `track` ending at `end` arrived at `now`.
     pub(super) fn arrived(&mut self, track: &TrackId, end: MediaTime, now: UtcTime) {
         let late = now.nanos().saturating_sub(end.nanos());

@@ -11,8 +11,8 @@ use super::task::{TICK, Task, TrackTask};
 impl Task {
     /// When there is something to do without a command.
     pub(super) fn next_deadline(&self, now: UtcTime) -> UtcTime {
-        let due =
-            self.tracks.iter().filter_map(|(id, t)| t.queue.front().map(|front| self.due(id, front).unwrap_or(now)));
+        let tracks = self.tracks.iter().filter(|(_, t)| !t.drained);
+        let due = tracks.filter_map(|(id, t)| t.queue.front().map(|front| self.due(id, front).unwrap_or(now)));
         due.chain(self.assembler.deadline()).min().unwrap_or(now + TICK)
     }
 
@@ -46,7 +46,8 @@ impl Task {
         let ids: Vec<TrackId> = self.tracks.keys().cloned().collect();
         for id in &ids {
             let mut published = false;
-            while let Some(front) = self.tracks.get(id).and_then(|t| t.queue.front())
+            while !self.is_track_drained(id)
+                && let Some(front) = self.tracks.get(id).and_then(|t| t.queue.front())
                 && is_due(self, id, front)
             {
                 published |= self.write_next(id, now);
@@ -61,6 +62,13 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// True once the origin stops and the track's segment in progress is whole: no other is begun.
+    fn is_track_drained(&mut self, id: &TrackId) -> bool {
+        let Some(track) = self.tracks.get_mut(id).filter(|_| self.draining) else { return false };
+        track.drained |= track.writer.as_ref().is_none_or(|w| w.window.open().is_none());
+        track.drained
     }
 
     /// Writes the oldest decision of a track and tells whoever waits. True if it was a part.
@@ -100,7 +108,7 @@ impl Task {
         let Some(end) = self.tracks.get(id).and_then(|t| t.writer.as_ref()).and_then(|w| w.window.end()) else {
             return;
         };
-        let limit = end - self.channel.config.part();
+        let limit = end - self.settings.part();
         let reports = self.tracks.iter().filter(|(other, _)| *other != id);
         let reports = reports.filter_map(|(other, t)| t.writer.as_ref()?.report_at(other, limit)).collect();
         let pending = self.breaks.last().copied();
@@ -113,8 +121,8 @@ impl Task {
     }
 
     /// Keeps the channel within its own byte budget.
-    fn keep_budget(&mut self) {
-        let bound = self.channel.config.memory_bytes_max;
+    pub(super) fn keep_budget(&mut self) {
+        let bound = self.settings.memory_bytes_max;
         if bound == 0 {
             return;
         }

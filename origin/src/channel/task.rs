@@ -13,8 +13,10 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::commit::TrackWriter;
+use super::lag::Lag;
 use super::pacer::Pacer;
 use super::{Channel, Command, Context, State};
+use crate::config;
 use crate::metrics::{ChannelLabel, DefectLabel};
 
 /// Tracks of one channel; further ones are counted and left out.
@@ -35,6 +37,8 @@ pub(super) struct TrackTask {
     /// What was decided and when, in the order of its release.
     pub(super) queue: VecDeque<(UtcTime, Output)>,
     pub(super) writer: Option<TrackWriter>,
+    /// The origin stops, and this track's last segment is whole.
+    pub(super) drained: bool,
 }
 
 /// A DASH Period, an HLS discontinuity sequence number.
@@ -50,6 +54,7 @@ pub struct Break {
 pub(super) struct Task {
     pub(super) channel: Arc<Channel>,
     pub(super) context: Context,
+    pub(super) settings: Arc<config::Channel>,
     pub(super) assembler: Assembler,
     pub(super) tracks: BTreeMap<TrackId, TrackTask>,
     pub(super) breaks: Vec<Break>,
@@ -62,12 +67,16 @@ pub(super) struct Task {
     pub(super) settled: bool,
     pub(super) defects: BTreeMap<&'static str, u64>,
     pub(super) ended: bool,
+    lag: Lag,
+    /// The origin stops: segments in progress are finished, none is begun.
+    pub(super) draining: bool,
 }
 
 impl Task {
     pub(super) fn new(channel: Arc<Channel>, context: Context) -> Self {
         let memory = context.ledger.as_ref().and_then(super::Ledger::recall);
-        let config = Config { segment: channel.config.segment(), part: channel.config.part(), ..Config::default() };
+        let settings = channel.settings();
+        let config = Config { segment: settings.segment(), part: settings.part(), ..Config::default() };
         let breaks = memory
             .as_ref()
             .filter(|m| m.generation > Generation(0))
@@ -76,6 +85,7 @@ impl Task {
             assembler: Assembler::new(config, memory),
             channel,
             context,
+            settings,
             tracks: BTreeMap::new(),
             breaks: breaks.into_iter().collect(),
             pacer: None,
@@ -86,6 +96,8 @@ impl Task {
             settled: false,
             defects: BTreeMap::new(),
             ended: false,
+            lag: Lag::default(),
+            draining: false,
         };
         let now = task.context.clock.now();
         task.follow(now);
@@ -94,6 +106,7 @@ impl Task {
 
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let closed = self.channel.closed.clone();
+        let mut settings = self.channel.settings.subscribe();
         let mut next_tick = self.context.clock.now() + TICK;
         loop {
             let now = self.context.clock.now();
@@ -109,8 +122,16 @@ impl Task {
                     None => break,
                 },
                 () = tokio::time::sleep(wait) => self.tick(),
+                _ = settings.changed() => {
+                    let settings = Arc::clone(&settings.borrow_and_update());
+                    self.configure(settings);
+                }
+                () = self.context.shutdown.started(), if !self.draining => self.draining = true,
+                () = self.context.shutdown.closed() => break,
                 () = closed.cancelled() => break,
-                () = self.context.shutdown.started() => break,
+            }
+            if self.draining && self.is_drained() {
+                break;
             }
         }
         if let (Some(ledger), Some(memory)) = (&self.context.ledger, self.assembler.memory())
@@ -118,16 +139,47 @@ impl Task {
         {
             ledger.keep(&memory);
         }
-        let held: u64 =
-            self.tracks.values().filter_map(|t| t.writer.as_ref()).map(|w| w.edge.store.length_bytes()).sum();
         for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
             // Whoever follows a segment in progress would follow it for ever.
+            if writer.is_open_whole() {
+                writer.end_open(&self.context);
+            }
             writer.abort_open();
             if closed.is_cancelled() {
                 writer.end(now_or(self.last_part));
             }
         }
+        let held: u64 =
+            self.tracks.values().filter_map(|t| t.writer.as_ref()).map(|w| w.edge.store.length_bytes()).sum();
         self.context.memory.remove(held);
+        if closed.is_cancelled() {
+            self.context.metrics.forget(&self.channel.id, self.tracks.keys(), self.defects.keys().copied());
+        }
+    }
+
+    /// True once every segment in progress is whole, or nobody is there who could complete it.
+    fn is_drained(&self) -> bool {
+        let waiting = |t: &TrackTask| {
+            let in_progress = t.writer.as_ref().is_some_and(|w| w.window.open().is_some() && !w.is_open_whole());
+            !t.drained && (in_progress && !self.expected.is_empty() || !t.queue.is_empty() && t.writer.is_some())
+        };
+        self.state != State::Live || !self.tracks.values().any(waiting)
+    }
+
+    /// Settings were changed: the window's length at once, the rest with the next use.
+    fn configure(&mut self, settings: Arc<config::Channel>) {
+        self.settings = settings;
+        if let Some(pacer) = &mut self.pacer {
+            pacer.enable(self.settings.cadence);
+        }
+        self.show();
+        if let Some(targets) = self.channel.view().targets {
+            for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
+                writer.list(targets.window);
+            }
+        }
+        self.keep_budget();
+        info!(channel = %self.channel.id, "settings changed");
     }
 
     fn take(&mut self, command: Command) {
@@ -193,6 +245,7 @@ impl Task {
                     clock: SourceClock::near(self.assembler.source_time(input.timescale, now)),
                     queue: VecDeque::new(),
                     writer: None,
+                    drained: false,
                 };
                 self.tracks.insert(track, state);
             }
@@ -242,8 +295,8 @@ impl Task {
                 Output::Grid(grid) => {
                     let duration = grid.duration();
                     info!(channel = %self.channel.id, segment_seconds = %duration.decimal(5), "segment duration");
-                    let part = self.channel.config.part().to_std();
-                    self.pacer = Some(Pacer::new(duration.to_std(), part, self.channel.config.cadence));
+                    let part = self.settings.part().to_std();
+                    self.pacer = Some(Pacer::new(duration.to_std(), part, self.settings.cadence));
                     keep = true;
                     self.show();
                 }
@@ -320,10 +373,12 @@ impl Task {
         self.context.metrics.defects.get_or_create(&label).inc();
     }
 
-    fn measure(&self, end: MediaTime, now: UtcTime) {
+    fn measure(&mut self, end: MediaTime, now: UtcTime) {
         let late = now.nanos().saturating_sub(end.nanos()) as f64 / 1e9;
+        let drift = self.lag.observe(late, now);
         let label = ChannelLabel { channel: self.channel.id.to_string() };
-        self.context.metrics.drift_seconds.get_or_create(&label).set(late);
+        self.context.metrics.ingest_lag.get_or_create(&label).set(late);
+        self.context.metrics.drift_seconds.get_or_create(&label).set(drift);
     }
 
     /// The grid was guessed wrong within the first GOP: what was published is withdrawn.

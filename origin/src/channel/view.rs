@@ -113,7 +113,7 @@ impl Task {
             t.header.kind == Kind::Metadata || t.writer.as_ref().is_some_and(|w| w.window.first_number().is_some())
         });
         let names = self.expected.keys().all(|name| listed.contains(name.as_str()));
-        let complete = tracks && names && waited >= self.channel.config.part().to_std();
+        let complete = tracks && names && waited >= self.settings.part().to_std();
         if complete || waited >= targets.segment.to_std() + Duration::from_secs(1) {
             self.settled = true;
             self.show();
@@ -129,8 +129,8 @@ impl Task {
     fn view(&mut self) -> View {
         let grid = self.assembler.grid().copied();
         let targets = grid.map(|g| {
-            let listed = self.channel.config.listed(g.duration());
-            Targets::new(g.duration(), self.channel.config.part(), listed)
+            let listed = self.settings.listed(g.duration());
+            Targets::new(g.duration(), self.settings.part(), listed)
         });
         let tracks =
             self.tracks.values_mut().filter_map(|t| t.writer.as_mut()).filter(|w| w.window.first_number().is_some());

@@ -8,18 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures_util::TryStreamExt;
 use headwater_manifests::hls::directives::Directives;
 use headwater_manifests::hls::media::{Position, Skip};
 use headwater_media::path::{Freshness, LivePath, Object};
 use headwater_media::{MediaTime, PartIndex, SegmentNumber};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
+use http_body::Body as _;
 
 use super::respond::Ask;
 use crate::Origin;
 use crate::channel::{Channel, State as ChannelState, View};
 use crate::edge::{Form, LiveEdge, Snapshot};
-use crate::metrics::{Class, Gauge, ServedLabel};
+use crate::metrics::{Class, ClassLabel, Gauge, ServedLabel};
 use crate::store::Media;
 
 /// How long a first playlist is held for a channel that is starting.
@@ -70,7 +72,22 @@ pub(super) async fn handle(origin: Arc<Origin>, parts: Parts) -> Response<Body> 
     };
     let label = ServedLabel { class, status: response.status().as_u16() };
     origin.context.metrics.served.get_or_create(&label).inc();
-    response
+    count_bytes(&origin, class, response)
+}
+
+/// Counts a body's bytes: at once where their number is known, of a segment in progress as they are sent.
+fn count_bytes(origin: &Origin, class: Class, response: Response<Body>) -> Response<Body> {
+    let sent = &origin.context.metrics.served_bytes;
+    if let Some(length) = response.body().size_hint().exact() {
+        sent.get_or_create(&ClassLabel { class }).inc_by(length);
+        return response;
+    }
+    let sent = sent.get_or_create_owned(&ClassLabel { class });
+    response.map(|body| {
+        Body::from_stream(body.into_data_stream().inspect_ok(move |piece| {
+            sent.inc_by(piece.len() as u64);
+        }))
+    })
 }
 
 pub(super) struct Answer<'a> {

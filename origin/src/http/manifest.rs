@@ -165,7 +165,8 @@ fn document(
     let shown: Vec<Window> =
         snapshots.iter().map(|(_, s)| if ended { s.window.clone() } else { until(&s.window, complete) }).collect();
     let end = snapshots.iter().filter_map(|(_, s)| s.window.end()).max()?;
-    let part = channel.config.part();
+    let settings = channel.settings();
+    let part = settings.part();
     // A function of the windows, so that twin origins publish the same MPD: the end of the newest complete segment.
     let publish_time = UtcTime::from_nanos(grid.start(complete.next(), headwater_media::Timescale::MILLIS).nanos());
     // Numbers promise every segment of the buffer on every track, so it begins where the last of them does.
@@ -193,11 +194,8 @@ fn document(
     }
     let windows: Vec<(TrackId, &Window)> =
         snapshots.iter().zip(&shown).map(|((id, _), window)| (id.clone(), window)).collect();
-    let target_ms = if channel.config.latency_ms > 0 {
-        i64::from(channel.config.latency_ms)
-    } else {
-        part.times(6).nanos() / 1_000_000 + 300
-    };
+    let target_ms =
+        if settings.latency_ms > 0 { i64::from(settings.latency_ms) } else { part.times(6).nanos() / 1_000_000 + 300 };
     let target_ms = u32::try_from(target_ms).unwrap_or(1_500);
     let input = Input {
         id: channel.id.as_str(),

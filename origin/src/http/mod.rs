@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The origin's HTTP: what viewers and edges fetch under `/live/`, encoders' pushes, the API, and the clock.
 
-mod api;
+pub mod api;
 mod live;
 mod manifest;
 mod respond;
@@ -12,12 +12,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get};
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Response};
 
 use crate::Origin;
 use crate::channel::State as ChannelState;
+use crate::metrics::{ChannelLabel, StateLabel, TrackLabel};
 
 pub use manifest::Manifests;
 pub use service::Service;
@@ -28,9 +29,7 @@ pub fn router(origin: Arc<Origin>) -> Router {
         .route("/live/{*path}", any(service::live))
         .route("/ingest/{*path}", any(crate::ingest::handle))
         .route("/time", any(time_route))
-        .route("/api/v1/channels", get(api::channels))
-        .route("/api/v1/channels/{id}", get(api::channel).delete(api::remove))
-        .route("/api/v1/channels/{id}/end", post(api::end))
+        .merge(api::router(&origin))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -56,8 +55,13 @@ async fn healthz() -> Response<Body> {
     text("ok\n".to_owned(), "text/plain; charset=utf-8")
 }
 
-/// Ready once every configured channel that is receiving media can be played.
+/// Ready once every channel that is receiving media can be played, and until the stop.
 async fn readyz(State(origin): State<Arc<Origin>>) -> Response<Body> {
+    if origin.context.shutdown.is_started() {
+        let mut response = text("stopping\n".to_owned(), "text/plain; charset=utf-8");
+        *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        return response;
+    }
     let starting = origin
         .channels()
         .iter()
@@ -77,13 +81,33 @@ async fn readyz(State(origin): State<Arc<Origin>>) -> Response<Body> {
 }
 
 async fn metrics(State(origin): State<Arc<Origin>>) -> Response<Body> {
-    let stored = &origin.context.metrics.stored_bytes;
-    for channel in origin.channels() {
-        let label = crate::metrics::ChannelLabel { channel: channel.id.to_string() };
-        let bytes: u64 = channel.edges().values().map(|e| e.store.length_bytes()).sum();
-        stored.get_or_create(&label).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    let exposition = origin.metrics().scrape(|told| look(&origin, told));
+    text(exposition, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+}
+
+/// Reads what metrics tell of the moment.
+fn look(origin: &Origin, told: &crate::metrics::Scraped) {
+    let now = origin.context.clock.now();
+    let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    for state in [ChannelState::Starting, ChannelState::Live, ChannelState::Stalled, ChannelState::Ended] {
+        told.channels.get_or_create(&StateLabel { state: state.as_str() }).set(0);
     }
-    text(origin.metrics().encode(), "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    for channel in origin.channels() {
+        told.channels.get_or_create(&StateLabel { state: channel.view().state.as_str() }).inc();
+        let edges = channel.edges();
+        let bytes: u64 = edges.values().map(|edge| edge.store.length_bytes()).sum();
+        told.stored_bytes.get_or_create(&ChannelLabel { channel: channel.id.to_string() }).set(whole(bytes));
+        for (track, edge) in edges.iter() {
+            let snapshot = edge.snapshot();
+            let Some(end) = snapshot.window.end() else { continue };
+            let label = TrackLabel { channel: channel.id.to_string(), track: track.to_string() };
+            told.window.get_or_create(&label).set(snapshot.window.duration().seconds_f64());
+            let age = now.nanos().saturating_sub(end.nanos()) as f64 / 1e9;
+            told.last_part_age.get_or_create(&label).set(age);
+        }
+    }
+    told.connections.set(whole(origin.context.shutdown.connections() as u64));
+    told.memory_max.set(whole(origin.config().memory_bytes_max));
 }
 
 fn text(body: String, media_type: &'static str) -> Response<Body> {

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Stream keys: as the password of Basic, as `?token=`, or as the first folder of the path; compared in constant time.
+//! Stream keys: as the password of Basic or Digest, as Bearer, as `?token=`, or as the first folder of the path; compared
+//! in constant time.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
+use headwater_media::UtcTime;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method, Uri};
 use subtle::ConstantTimeEq;
+
+use super::digest::{self, Nonces};
 
 /// What a request showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +18,28 @@ pub enum Verdict<'a> {
     Admitted(&'a str),
     /// No key was shown: ask for one.
     Missing,
+    /// A key was proved by a challenge that is too old: ask again.
+    Stale,
     /// A key was shown and is not one of them.
     Wrong,
 }
 
+/// What of a request shows a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its target.
+    pub uri: &'a Uri,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// When it came.
+    pub now: UtcTime,
+}
+
 /// Checks the keys shown by a request for `path`, which is below the publishing point.
-pub fn check<'a>(keys: &[String], path: &'a str, query: Option<&str>, headers: &HeaderMap) -> Verdict<'a> {
+pub fn check<'a>(keys: &[String], path: &'a str, asked: &Asked<'_>, nonces: &Nonces) -> Verdict<'a> {
+    let (query, headers) = (asked.uri.query(), asked.headers);
     let trimmed = path.trim_start_matches('/');
     if keys.is_empty() {
         return Verdict::Admitted(trimmed);
@@ -42,6 +62,14 @@ pub fn check<'a>(keys: &[String], path: &'a str, query: Option<&str>, headers: &
             let decoded = STANDARD.decode(pair.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
             decoded.and_then(|pair| pair.split_once(':').map(|(_, password)| password.to_owned()))
         }
+        Some((scheme, parameters)) if scheme.eq_ignore_ascii_case("digest") => {
+            let target = asked.uri.path_and_query().map_or("/", |target| target.as_str());
+            return match nonces.check(parameters, asked.method.as_str(), target, keys, asked.now) {
+                digest::Verdict::Right => Verdict::Admitted(trimmed),
+                digest::Verdict::Stale => Verdict::Stale,
+                digest::Verdict::Wrong => Verdict::Wrong,
+            };
+        }
         _ => None,
     };
     match shown {
@@ -52,7 +80,7 @@ pub fn check<'a>(keys: &[String], path: &'a str, query: Option<&str>, headers: &
 }
 
 /// Compares with every key, so that the time taken tells nothing.
-fn known(keys: &[String], shown: &str) -> bool {
+pub fn known(keys: &[String], shown: &str) -> bool {
     let found = keys.iter().fold(subtle::Choice::from(0), |found, key| found | key.as_bytes().ct_eq(shown.as_bytes()));
     found.into()
 }
@@ -61,25 +89,35 @@ fn known(keys: &[String], shown: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn keys() -> Vec<String> {
-        vec!["old".into(), "s3cret".into()]
+    fn verdict<'a>(keys: &[&str], path: &'a str, query: &str, authorization: Option<&str>) -> Verdict<'a> {
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+        }
+        let uri: Uri = format!("/ingest/news{path}{query}").parse().unwrap();
+        let asked = Asked { method: &Method::PUT, uri: &uri, headers: &headers, now: UtcTime::from_nanos(0) };
+        check(&keys, path, &asked, &Nonces::new())
     }
+
+    const KEYS: [&str; 2] = ["old", "s3cret"];
 
     #[test]
     fn a_key_is_taken_from_path_query_and_header() {
-        let none = HeaderMap::new();
-        assert_eq!(check(&keys(), "/s3cret/Streams(v0)", None, &none), Verdict::Admitted("Streams(v0)"));
-        assert_eq!(check(&keys(), "/Streams(v0)", Some("a=b&token=old"), &none), Verdict::Admitted("Streams(v0)"));
-        let mut basic = HeaderMap::new();
-        basic.insert(AUTHORIZATION, format!("Basic {}", STANDARD.encode("encoder:s3cret")).parse().unwrap());
-        assert_eq!(check(&keys(), "/Streams(v0)", None, &basic), Verdict::Admitted("Streams(v0)"));
+        let admitted = Verdict::Admitted("Streams(v0)");
+        let basic = format!("Basic {}", STANDARD.encode("encoder:s3cret"));
+        assert_eq!(verdict(&KEYS, "/s3cret/Streams(v0)", "", None), admitted);
+        assert_eq!(verdict(&KEYS, "/Streams(v0)", "?a=b&token=old", None), admitted);
+        assert_eq!(verdict(&KEYS, "/Streams(v0)", "", Some(&basic)), admitted);
+        assert_eq!(verdict(&KEYS, "/Streams(v0)", "", Some("Bearer old")), admitted);
     }
 
     #[test]
     fn a_wrong_key_is_told_from_none() {
-        let none = HeaderMap::new();
-        assert_eq!(check(&keys(), "/Streams(v0)", None, &none), Verdict::Missing);
-        assert_eq!(check(&keys(), "/Streams(v0)", Some("token=s3cre"), &none), Verdict::Wrong);
-        assert_eq!(check(&[], "/Streams(v0)", None, &none), Verdict::Admitted("Streams(v0)"));
+        assert_eq!(verdict(&KEYS, "/Streams(v0)", "", None), Verdict::Missing);
+        assert_eq!(verdict(&KEYS, "/Streams(v0)", "", Some("Negotiate x")), Verdict::Missing);
+        assert_eq!(verdict(&KEYS, "/Streams(v0)", "?token=s3cre", None), Verdict::Wrong);
+        assert_eq!(verdict(&KEYS, "/Streams(v0)", "", Some("Digest x")), Verdict::Wrong);
+        assert_eq!(verdict(&[], "/Streams(v0)", "", None), Verdict::Admitted("Streams(v0)"));
     }
 }

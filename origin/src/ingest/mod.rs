@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod digest;
 mod hints;
 pub mod names;
 
@@ -28,6 +29,9 @@ use names::Target;
 /// The prefix of publishing points.
 pub const PREFIX: &str = "/ingest/";
 
+/// When an encoder may find the origin again that stops now, or another in its place.
+const STOPPING_SECONDS: u32 = 2;
+
 /// How long a refused body is read on, so that the answer is not reset on its way.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -45,18 +49,32 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
     if rest == "time" && (parts.method == Method::GET || parts.method == Method::HEAD) {
         return crate::http::time(&origin);
     }
+    if origin.context.shutdown.is_started() {
+        origin.count_refused("stopping");
+        return later(body, "expected a running origin, this one is stopping; try again", STOPPING_SECONDS);
+    }
+    let config = origin.config();
+    let connection = parts.extensions.get::<Connection>();
     // Authorisation comes before the body: it decides whether `100 Continue` is sent.
+    if config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()) && !connection.is_some_and(|c| c.certified) {
+        origin.count_refused("no_certificate");
+        return refuse(body, StatusCode::FORBIDDEN, "expected a client certificate that tls.client_ca vouches for");
+    }
     let keys = origin.keys_of(channel_name);
-    let rest = match auth::check(&keys, rest, parts.uri.query(), &parts.headers) {
+    let now = origin.context.clock.now();
+    let asked = auth::Asked { method: &parts.method, uri: &parts.uri, headers: &parts.headers, now };
+    let rest = match auth::check(&keys, rest, &asked, &origin.nonces) {
         auth::Verdict::Admitted(rest) => rest.to_owned(),
-        auth::Verdict::Missing => {
-            origin.count_refused("unauthorised");
-            let mut response = refuse(
-                body,
-                StatusCode::UNAUTHORIZED,
-                "expected a stream key: Basic password, ?token= or first folder",
-            );
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"ingest\""));
+        verdict @ (auth::Verdict::Missing | auth::Verdict::Stale) => {
+            let stale = verdict == auth::Verdict::Stale;
+            origin.count_refused(if stale { "stale" } else { "unauthorised" });
+            let words = "expected a stream key: Basic or Digest password, Bearer, ?token= or first folder";
+            let mut response = refuse(body, StatusCode::UNAUTHORIZED, words);
+            let headers = response.headers_mut();
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"ingest\""));
+            for challenge in origin.nonces.challenges(now, stale) {
+                headers.append(WWW_AUTHENTICATE, challenge);
+            }
             return response;
         }
         auth::Verdict::Wrong => {
@@ -80,7 +98,7 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
             return response;
         }
     }
-    if let Some(connection) = parts.extensions.get::<Connection>() {
+    if let Some(connection) = connection {
         connection.acknowledge_quickly();
     }
     if parts.headers.contains_key(http::header::CONTENT_RANGE) {
@@ -99,16 +117,11 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
         Err(declined) => {
             origin.count_refused(declined.reason());
             warn!(channel = channel_name, reason = %declined, "push refused");
-            let (status, retry) = match declined {
-                Declined::Unknown => (StatusCode::NOT_FOUND, false),
-                Declined::Name(_) => (StatusCode::FORBIDDEN, false),
-                Declined::Full => (StatusCode::SERVICE_UNAVAILABLE, true),
+            return match declined {
+                Declined::Unknown => refuse(body, StatusCode::NOT_FOUND, &declined.to_string()),
+                Declined::Name(_) => refuse(body, StatusCode::FORBIDDEN, &declined.to_string()),
+                Declined::Full => later(body, &declined.to_string(), 10),
             };
-            let mut response = refuse(body, status, &declined.to_string());
-            if retry {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-            }
-            return response;
         }
     };
     match target {
@@ -129,6 +142,7 @@ struct Open {
     /// An endless body, whose begin and end are worth a log line.
     long: bool,
     gauge: crate::metrics::Gauge,
+    clock: crate::Clock,
 }
 
 impl Open {
@@ -139,7 +153,9 @@ impl Open {
         if long {
             info!(channel = %channel.id, stream = name, "push begins");
         }
-        let open = Self { channel: Arc::clone(channel), name: name.to_owned(), long, gauge };
+        let clock = origin.context.clock;
+        channel.body_opened(clock.now());
+        let open = Self { channel: Arc::clone(channel), name: name.to_owned(), long, gauge, clock };
         channel.send(Command::Opened { name: name.to_owned() }).await;
         open
     }
@@ -148,6 +164,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.gauge.dec();
+        self.channel.body_closed(self.clock.now());
         if self.long {
             info!(channel = %self.channel.id, stream = self.name, "push ends");
         }
@@ -173,18 +190,20 @@ async fn media(origin: &Origin, channel: &Arc<Channel>, stream: Stream<'_>, mut 
     let received = move |n: u64| {
         bytes.inc_by(n);
     };
-    let context =
-        body::Context { channel, limits: &origin.config.ingest, name, path, object, gzip, received: &received };
+    let config = origin.config();
+    let context = body::Context { channel, limits: &config.ingest, name, path, object, gzip, received: &received };
     match body::read(&context, &mut body).await {
         Ok(()) => empty(StatusCode::OK),
         Err(error) => {
             let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
             warn!(channel = %channel.id, stream = name, path, status = status.as_u16(), "push broken off: {error}");
-            let label = DefectLabel { channel: channel.id.to_string(), defect: reason(status) };
+            // A channel that is gone has taken its rows with it.
+            let channel = if channel.is_closed() { String::new() } else { channel.id.to_string() };
+            let label = DefectLabel { channel, defect: reason(status) };
             origin.context.metrics.ingest_refused.get_or_create(&label).inc();
             let mut response = refuse(body, status, &error.to_string());
             if status == StatusCode::SERVICE_UNAVAILABLE {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(STOPPING_SECONDS));
             }
             response
         }
@@ -193,7 +212,8 @@ async fn media(origin: &Origin, channel: &Arc<Channel>, stream: Stream<'_>, mut 
 
 async fn manifest(origin: &Origin, channel: &Arc<Channel>, playlist: Option<String>, body: Body) -> Response<Body> {
     channel.send(Command::ExpectHint).await;
-    let limits = &origin.config.ingest;
+    let config = origin.config();
+    let limits = &config.ingest;
     match body::read_small(body, limits.manifest_bytes_max, limits.body_idle()).await {
         Ok(text) => {
             match playlist {
@@ -245,4 +265,11 @@ fn close(status: StatusCode, text: &str) -> Response<Body> {
 fn refuse(body: Body, status: StatusCode, text: &str) -> Response<Body> {
     tokio::spawn(body::drain(body, LINGER));
     close(status, text)
+}
+
+/// As [`refuse`]: not now.
+fn later(body: Body, text: &str, seconds: u32) -> Response<Body> {
+    let mut response = refuse(body, StatusCode::SERVICE_UNAVAILABLE, text);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
 }

@@ -11,6 +11,8 @@ use axum::body::Body;
 use bytes::Bytes;
 use headwater_media::UtcTime;
 use headwater_net::Shutdown;
+use headwater_net::listener::Connection;
+use headwater_net::shutdown::Left;
 use headwater_origin::{Clock, Config, Origin, config};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -69,8 +71,7 @@ impl Stage {
 
     /// Stops the origin's tasks, as the end of its process would.
     pub(crate) async fn stop(self) {
-        self.shutdown.start();
-        assert!(self.shutdown.finished(seconds(5)).await, "every task heeds the shutdown");
+        assert_eq!(self.shutdown.finished(seconds(5)).await, Left::default(), "every task heeds the shutdown");
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -104,8 +105,7 @@ impl Stage {
     /// POST to the channel's API.
     pub(crate) async fn end_channel(&self) {
         let uri = format!("/api/v1/channels/{CHANNEL}/end");
-        let request = Request::post(uri).body(Body::empty()).expect("a request");
-        assert_eq!(self.ask(request).await.status, StatusCode::ACCEPTED);
+        assert_eq!(self.ask(local(Method::POST, &uri, "")).await.status, StatusCode::ACCEPTED);
         settle().await;
     }
 
@@ -182,6 +182,13 @@ pub(crate) fn request(method: Method, path: &str, headers: &[(&str, &str)]) -> R
         request = request.header(*name, *value);
     }
     request.body(Body::empty()).expect("a request")
+}
+
+/// A request that came over a connection from this machine.
+pub(crate) fn local(method: Method, uri: &str, body: &str) -> Request<Body> {
+    let connection = Connection::new(([127, 0, 0, 1], 50_000).into());
+    let request = Request::builder().method(method).uri(uri).header("host", "localhost").extension(connection);
+    request.body(Body::from(body.to_owned())).expect("a request")
 }
 
 async fn answer(router: Router, request: Request<Body>, clock: Clock) -> Answer {

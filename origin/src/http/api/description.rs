@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The API's description of itself (OpenAPI 3.1), from the handlers and types, and pages that people read.
+
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+use axum::body::Body;
+use http::Response;
+use serde_json::Value;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{channels, html, keys, operation, text};
+
+/// The API of a Headwater origin.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Headwater",
+        description = "Channels, stream keys and the configuration of a running origin.\n\nWhere `api.tokens` are \
+            configured, every operation wants one of them (`Authorization: Bearer …`). Where none are, anybody may read \
+            the state of channels; everything else is admitted from the origin's own machine alone. `/metrics`, \
+            `/healthz`, `/readyz`, `/time` and this description are open to anybody.\n\nErrors are JSON with `error`: what \
+            was expected and what came.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        channels::list,
+        channels::state,
+        channels::put,
+        channels::patch,
+        channels::remove,
+        channels::end,
+        keys::list,
+        keys::add,
+        keys::remove,
+        operation::config,
+        operation::reload
+    ),
+    tags(
+        (name = "channels", description = "Channels and what they hold"),
+        (name = "keys", description = "Stream keys"),
+        (name = "operation", description = "The configuration")
+    ),
+    modifiers(&Token)
+)]
+struct Api;
+
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_with(Default::default);
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("One of `api.tokens`")).build();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+    let mut text = Api::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+});
+
+/// The description as JSON.
+pub fn document() -> &'static str {
+    &DOCUMENT
+}
+
+/// `GET /api/v1/openapi.json`
+pub(super) async fn json() -> Response<Body> {
+    text(document().to_owned(), "application/json")
+}
+
+/// `GET /api/v1/`: the operations for people; nothing is fetched from elsewhere.
+pub(super) async fn browse() -> Response<Body> {
+    html(include_str!("browse.html"))
+}
+
+/// Types that are told on another page.
+const PAGED: [&str; 4] = ["Api", "Config", "Ingest", "Tls"];
+
+/// The reference page of the API.
+pub fn page() -> String {
+    let all: Value = serde_json::from_str(document()).unwrap_or_default();
+    let mut out = String::from("# API\n\n<!-- Written by `make reference` from origin/src/http/api. -->\n\n");
+    let _ = writeln!(out, "{}\n", word(&all["info"]["description"]));
+    out.push_str(
+        "A running origin shows the same at `/api/v1/`, and as OpenAPI 3.1 at `/api/v1/openapi.json` \
+         ([here](openapi.json)).\n\n| request | what | answers |\n|---|---|---|\n",
+    );
+    for (path, methods) in all["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            let answers = operation["responses"].as_object().into_iter().flatten();
+            let answers: Vec<String> = answers.map(|(status, told)| answer(status, told)).collect();
+            let summary = word(&operation["summary"]);
+            let more = word(&operation["description"]).replace('\n', " ");
+            let what = if more.is_empty() { summary.to_owned() } else { format!("{summary}. {more}") };
+            let _ = writeln!(out, "| `{} {path}` | {what} | {} |", method.to_uppercase(), answers.join("; "));
+        }
+    }
+    out.push_str(
+        "| `GET /time` | UTC with milliseconds as text; the `Date` header agrees | 200 |\n\
+         | `GET /healthz` | While the process answers | 200 |\n\
+         | `GET /readyz` | Whether every channel that receives media can be played and the origin is not stopping | 200, 503 |\n\
+         | `GET /metrics` | [Metrics](metrics.md), OpenMetrics text | 200 |\n",
+    );
+    for (name, schema) in all["components"]["schemas"].as_object().into_iter().flatten() {
+        // Keys of the configuration have a page of their own.
+        if PAGED.contains(&name.as_str()) {
+            continue;
+        }
+        let Some(fields) = schema["properties"].as_object() else {
+            let values = schema["enum"].as_array().into_iter().flatten().map(|value| format!("`{}`", word(value)));
+            let values = values.collect::<Vec<_>>().join(", ");
+            let of = if values.is_empty() { word(&schema["type"]).to_owned() } else { values };
+            let _ = write!(out, "\n## {name}\n\n{of}: {}\n", word(&schema["description"]).replace('\n', " "));
+            continue;
+        };
+        let _ = write!(out, "\n## {name}\n\n| field | type | what |\n|---|---|---|\n");
+        for (field, told) in fields {
+            let what = word(&told["description"]).replace('\n', " ");
+            let _ = writeln!(out, "| `{field}` | {} | {what} |", kind(told));
+        }
+    }
+    out
+}
+
+fn answer(status: &str, told: &Value) -> String {
+    let description = word(&told["description"]);
+    let body = told["content"]["application/json"]["schema"]["$ref"].as_str().and_then(|to| to.rsplit('/').next());
+    match (description, body) {
+        ("", Some(body)) => format!("{status} {body}"),
+        ("", None) => status.to_owned(),
+        (description, _) => format!("{status} {description}"),
+    }
+}
+
+fn kind(schema: &Value) -> String {
+    if let Some(to) = schema["$ref"].as_str() {
+        return to.rsplit('/').next().unwrap_or_default().to_owned();
+    }
+    if let Some(one) = schema["oneOf"].as_array() {
+        return one.iter().map(kind).filter(|kind| kind != "null").collect::<Vec<_>>().join(" or ") + ", or null";
+    }
+    match &schema["type"] {
+        Value::String(name) if name == "array" => format!("list of {}", kind(&schema["items"])),
+        Value::String(name) => name.clone(),
+        Value::Array(names) => {
+            let named: Vec<&str> = names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect();
+            format!("{}, or null", named.join(" or "))
+        }
+        _ => "any".to_owned(),
+    }
+}
+
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_is_openapi_and_names_every_reference() {
+        let all: Value = serde_json::from_str(document()).unwrap();
+        assert!(all["openapi"].as_str().unwrap().starts_with("3.1"), "{}", all["openapi"]);
+        let references = document().match_indices("\"#/components/schemas/");
+        let mut count = 0;
+        for (at, found) in references {
+            let name = document()[at + found.len()..].split('"').next().unwrap();
+            assert!(all["components"]["schemas"][name].is_object(), "{name} is not described");
+            count += 1;
+        }
+        assert!(count > 20, "{count}");
+        assert!(all["components"]["securitySchemes"]["token"].is_object());
+    }
+
+    #[test]
+    fn every_operation_has_a_summary_and_every_field_a_type() {
+        let page = page();
+        for line in page.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            assert!(!cells[2].is_empty() && cells[2] != "any", "{line}");
+        }
+        assert!(page.contains("`DELETE /api/v1/channels/{id}/keys/{key}`") && page.contains("## Status"), "{page}");
+    }
+}
