@@ -197,6 +197,9 @@ fn path(name: &str) -> Option<Vec<String>> {
 
 /// Kubernetes sets such variables for a service that is called `headwater…`.
 fn is_service_link(rest: &str) -> bool {
+    if rest.contains("__") {
+        return false;
+    }
     let port = rest.split_once("PORT_").is_some_and(|(_, after)| after.starts_with(|c: char| c.is_ascii_digit()));
     rest.contains("SERVICE_HOST") || rest.contains("SERVICE_PORT") || rest == "PORT" || rest.ends_with("_PORT") || port
 }

@@ -105,11 +105,16 @@ pub(crate) struct Push {
 impl Push {
     /// Begins a POST whose body is sent piece by piece.
     pub(crate) fn open(router: Router, name: &str) -> Self {
+        Self::to(router, CHANNEL, name)
+    }
+
+    /// As [`Self::open`], to any channel.
+    pub(crate) fn to(router: Router, channel: &str, name: &str) -> Self {
         let (pieces, received) = mpsc::unbounded_channel::<Bytes>();
         let pieces_in_order = futures_util::stream::unfold(received, |mut received| async {
             received.recv().await.map(|piece| (Ok::<_, std::io::Error>(piece), received))
         });
-        let uri = format!("/ingest/{CHANNEL}/Streams({name}.cmfv)");
+        let uri = format!("/ingest/{channel}/Streams({name}.cmfv)");
         let request = Request::post(uri).body(Body::from_stream(pieces_in_order)).expect("a request");
         let answer =
             tokio::spawn(async move { router.oneshot(request).await.unwrap_or_else(|never| match never {}).status() });
@@ -265,6 +270,14 @@ impl Encoder {
             if let Some(push) = feed.pushes.last() {
                 push.send(header::write(&feed.source.header));
             }
+        }
+    }
+
+    /// Sends its first track by a push that was begun, header first.
+    pub(crate) fn attach(&mut self, push: Push) {
+        if let Some(feed) = self.feeds.first_mut() {
+            push.send(header::write(&feed.source.header));
+            feed.pushes.push(push);
         }
     }
 

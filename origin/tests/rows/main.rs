@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The rules of LL-HLS (rfc8216bis), one by one, against the whole origin in this process under a clock that stands
-//! still: media goes in as an encoder's long request bodies, what comes out is read as a client would.
+//! still: media goes in as an encoder's long request bodies, what comes out is read as a client would. And what an
+//! operator does to it while it runs.
 
 mod answers;
 mod consistency;
 mod delta;
 mod encoder;
 mod hints;
+mod operation;
 mod playlist;
 mod reload;
 mod retention;
@@ -14,5 +16,6 @@ mod soak;
 mod sockets;
 mod stage;
 mod start;
+mod stop;
 mod targets;
 mod twins;

@@ -109,6 +109,23 @@ impl Stage {
         settle().await;
     }
 
+    /// A request to the API from this machine, and its answer.
+    pub(crate) async fn change(&self, method: Method, path: &str, body: &str) -> (StatusCode, serde_json::Value) {
+        let answer = self.ask(local(method, &format!("/api/v1/{path}"), body)).await;
+        (answer.status, serde_json::from_slice(&answer.body).expect("JSON"))
+    }
+
+    /// Asks the origin's tasks to finish, as SIGTERM does.
+    pub(crate) fn begin_stop(&self) {
+        self.shutdown.start();
+    }
+
+    /// An exposition's lines that begin so.
+    pub(crate) async fn metrics(&self, name: &str) -> Vec<String> {
+        let text = self.get("/metrics").await.text();
+        text.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
+    }
+
     /// A track's low-latency playlist as it stands.
     pub(crate) async fn media(&self, track: &str) -> Playlist {
         self.playlist(&format!("{track}/media.m3u8")).await
