@@ -62,7 +62,18 @@ impl Process {
 
     /// SIGTERM.
     pub(crate) fn terminate(&mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        self.signal("TERM");
+    }
+
+    /// Any signal, by its short name.
+    pub(crate) fn signal(&self, name: &str) {
+        let _ = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+    }
+
+    /// Waits until it has written `words` that often; panics with its log at the deadline.
+    pub(crate) fn says(&self, words: &str, times: usize) {
+        let said = until(SOON, || (self.log().matches(words).count() >= times).then_some(()));
+        assert!(said.is_some(), "expected {words:?} {times} times in\n{}", self.log());
     }
 
     /// Waits for its end; kills it at the deadline. The exit code, if it ended by itself.
@@ -135,10 +146,15 @@ impl Headwater {
         let file = Scratch::new("config");
         let path = file.path.join("headwater.toml");
         std::fs::write(&path, toml).expect("a scratch file");
+        Self::serve_file(port, &path, arguments)
+    }
+
+    /// As [`Self::serve_on`], with a configuration that the test may write anew.
+    pub(crate) fn serve_file(port: u16, path: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(program());
         command
             .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--config"])
-            .arg(&path)
+            .arg(path)
             .args(arguments)
             .stdout(Stdio::null());
         let process = Process::spawn(&mut command);

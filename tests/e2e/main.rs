@@ -8,6 +8,7 @@ mod harness;
 mod hls;
 mod kills;
 mod mpd;
+mod operation;
 mod players;
 mod playlist;
 mod pushes;
