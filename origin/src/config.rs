@@ -38,7 +38,7 @@ pub struct Config {
     /// A channel begins with its first authorised push, under the defaults.
     pub channels_from_push: bool,
     /// A channel that began with a push ends and is removed, numbering included, when nothing has been pushed to it for
-    /// this long; 0: never.
+    /// this long and for its window; 0: never.
     pub channels_idle_seconds: u32,
     /// How long a stop may take: encoders finish their requests, segments in progress their last part, viewers their
     /// downloads; what is left then is cut off.

@@ -31,9 +31,11 @@ impl Origin {
     fn end_idle(&self, idle: Duration) {
         let now = self.context.clock.now();
         for channel in self.channels() {
-            let left = channel.left_alone_since().is_some_and(|since| now.since(since) >= idle);
+            // Media that is promised for its window stays that long.
+            let window = Duration::from_secs(u64::from(channel.settings().window_seconds));
+            let left = channel.left_alone_since().is_some_and(|since| now.since(since) >= idle.max(window));
             if channel.source() == Source::Push && left {
-                info!(channel = %channel.id, "removed: nothing was pushed to it for {} s", idle.as_secs());
+                info!(channel = %channel.id, "removed: nothing was pushed to it for {} s", idle.max(window).as_secs());
                 // A push that comes at this moment is answered 503 and begins the channel anew.
                 self.remove(channel.id.as_str());
             }

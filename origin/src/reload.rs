@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use headwater_media::ChannelId;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 use utoipa::ToSchema;
@@ -14,7 +14,7 @@ use crate::channel::Source;
 use crate::metrics::OutcomeLabel;
 use crate::{Config, Origin, config};
 
-/// Keys that a running origin cannot change, and why.
+/// Keys and tables that a running origin cannot change, and why.
 const FIXED: [(&str, &str); 2] = [
     ("listen", "the listener is bound: restart to listen elsewhere"),
     ("data_dir", "channels keep their state where they began: restart to keep it elsewhere"),
@@ -76,13 +76,7 @@ impl Origin {
     pub fn reload(&self, mut new: Config) -> Reload {
         let mut made = self.made.lock();
         let old = self.config();
-        let mut told = Reload::default();
-        for (key, why) in FIXED {
-            if field(&old, key) != field(&new, key) {
-                told.kept.push(Kept { key: key.to_owned(), why });
-            }
-        }
-        (new.listen, new.data_dir) = (old.listen, old.data_dir.clone());
+        let mut told = Reload { kept: keep_fixed(&old, &mut new), ..Reload::default() };
         if old.tls.is_some() != new.tls.is_some() {
             told.kept.push(Kept { key: "tls".to_owned(), why: TLS });
             new.tls.clone_from(&old.tls);
@@ -157,8 +151,24 @@ fn differing(now: &config::Channel, wished: &config::Channel) -> Vec<(String, bo
     keys.into_iter().map(|key| (key.clone(), key != "segment_ms" && key != "part_ms")).collect()
 }
 
-fn field(config: &Config, key: &str) -> Option<Value> {
-    flat(config).remove(key)
+/// Takes over from the old configuration what cannot change, and says where that made a difference.
+fn keep_fixed(old: &Config, new: &mut Config) -> Vec<Kept> {
+    let (before, mut after) = (json!(old), json!(new));
+    let mut kept = Vec::new();
+    for (key, why) in FIXED {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        if let (Some(before), Some(after)) = (before.pointer(&pointer), after.pointer_mut(&pointer))
+            && before != after
+        {
+            after.clone_from(before);
+            kept.push(Kept { key: key.to_owned(), why });
+        }
+    }
+    // Both were configurations, so what is made of their values is one.
+    if let Ok(whole) = serde_json::from_value(after) {
+        *new = whole;
+    }
+    kept
 }
 
 /// Every value by its path.

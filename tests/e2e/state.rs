@@ -179,7 +179,8 @@ fn a_log_line_is_a_time_a_level_a_fact_and_its_fields() {
     }
     for (fact, field) in [("track", "codec=avc1"), ("segment duration", "segment_seconds=1"), ("live", "channel=demo")]
     {
-        assert!(log.lines().any(|l| l.contains(fact) && l.contains(field)), "{fact} {field} is not in\n{log}");
+        let said = || demo.process.log().lines().any(|l| l.contains(fact) && l.contains(field)).then_some(());
+        assert!(until(SOON, said).is_some(), "{fact} {field} is not in\n{}", demo.process.log());
     }
 }
 

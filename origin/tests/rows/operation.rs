@@ -251,7 +251,8 @@ async fn a_window_is_lengthened_and_shortened_while_it_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_its_encoder_left_is_removed_with_its_rows() {
     let stage = Stage::new();
-    let new = Config { channels_from_push: true, channels_idle_seconds: 60, channels_max: 2, ..config(&stage) };
+    let (channels_from_push, defaults) = (true, config::Channel { window_seconds: 60, ..settings() });
+    let new = Config { channels_from_push, channels_idle_seconds: 10, channels_max: 2, defaults, ..config(&stage) };
     stage.origin.reload(new);
     let mut encoder = Encoder::from(stage.clock, BASE, vec![Source::video("v0")]);
     let push = |name: &str| Push::to(stage.router(), name, "v0");
@@ -263,7 +264,7 @@ async fn a_channel_that_its_encoder_left_is_removed_with_its_rows() {
     assert!(!stage.metrics("headwater_parts_total{channel=\"one\"").await.is_empty());
     assert_eq!(encoder.finish().await, [StatusCode::OK]);
     tokio::time::sleep(seconds(50)).await;
-    assert!(stage.origin.channel("one").is_some());
+    assert!(stage.origin.channel("one").is_some(), "its window has not passed");
     tokio::time::sleep(seconds(30)).await;
     assert!(stage.origin.channel("one").is_none(), "left for 80 s");
     let text = stage.get("/metrics").await.text();

@@ -8,9 +8,10 @@ use axum::body::Body;
 use http::Response;
 use serde_json::Value;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::{channels, html, keys, operation, text};
+use crate::Config;
 
 /// The API of a Headwater origin.
 #[derive(OpenApi)]
@@ -77,8 +78,12 @@ pub(super) async fn browse() -> Response<Body> {
     html(include_str!("browse.html"))
 }
 
-/// Types that are told on another page.
-const PAGED: [&str; 4] = ["Api", "Config", "Ingest", "Tls"];
+/// True for tables of the configuration, which has a page of its own; what the API takes of it is told on both.
+fn is_paged(name: &str) -> bool {
+    let mut tables = Vec::new();
+    <Config as ToSchema>::schemas(&mut tables);
+    name == "Config" || (name != "Channel" && tables.iter().any(|(table, _)| table == name))
+}
 
 /// The reference page of the API.
 pub fn page() -> String {
@@ -106,8 +111,7 @@ pub fn page() -> String {
          | `GET /metrics` | [Metrics](metrics.md), OpenMetrics text | 200 |\n",
     );
     for (name, schema) in all["components"]["schemas"].as_object().into_iter().flatten() {
-        // Keys of the configuration have a page of their own.
-        if PAGED.contains(&name.as_str()) {
+        if is_paged(name) {
             continue;
         }
         let Some(fields) = schema["properties"].as_object() else {
