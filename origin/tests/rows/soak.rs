@@ -16,8 +16,8 @@ fn resident_bytes() -> u64 {
     line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-fn metric(stage: &Stage, name: &str) -> f64 {
-    let text = stage.origin.metrics().encode();
+async fn metric(stage: &Stage, name: &str) -> f64 {
+    let text = stage.get("/metrics").await.text();
     text.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
@@ -63,7 +63,7 @@ async fn a_day_of_input_leaves_memory_and_tables_flat() {
             assert_eq!(stage.get(&format!("{track}/{last}")).await.status, 200, "hour {hour}: {last}");
         }
         assert_eq!(stage.waiters(), 0, "hour {hour}");
-        let (resident, held) = (resident_bytes(), metric(&stage, "headwater_input_defects"));
+        let (resident, held) = (resident_bytes(), metric(&stage, "headwater_input_defects").await);
         println!("hour {hour:2}: {:.1} MB resident, {held:.0} defects survived", resident as f64 / 1e6);
         let first = *after_an_hour.get_or_insert(resident);
         assert!(resident <= first + BREATH_BYTES, "hour {hour}: {resident} bytes resident after {first} in the first");
