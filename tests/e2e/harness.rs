@@ -34,6 +34,12 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        // What steers the tests is no key of the program's configuration.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADWATER_")) {
+            if !command.get_envs().any(|(own, _)| own == name) {
+                command.env_remove(name);
+            }
+        }
         let mut child =
             command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let log = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
