@@ -26,14 +26,14 @@ pub enum Error {
 /// Longest channel or track name, in bytes.
 pub const NAME_LENGTH_MAX: usize = 64;
 
-/// Letters, digits, `-`, `_`, and `.` not at the start: safe in URLs, file names and metric labels.
+/// Letters, digits, `-`, `_`, and `.` neither first nor last: safe in URLs, file names and metric labels.
 pub fn check_name(name: &str) -> Result<(), Error> {
     if name.is_empty() || name.len() > NAME_LENGTH_MAX {
         return Err(Error::Length { max: NAME_LENGTH_MAX, length: name.len() });
     }
-    let bad = name
-        .char_indices()
-        .find(|&(at, c)| !(c.is_ascii_alphanumeric() || c == '-' || c == '_' || (c == '.' && at > 0)));
+    let bad = name.char_indices().find(|&(at, c)| {
+        !(c.is_ascii_alphanumeric() || c == '-' || c == '_' || (c == '.' && at > 0 && at + 1 < name.len()))
+    });
     match bad {
         Some((_, found)) => Err(Error::Character { found }),
         None => Ok(()),
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn names_that_would_escape_a_path_are_refused() {
-        for bad in ["", "..", ".hidden", "a/b", "a b", "ü", &"x".repeat(65)] {
+        for bad in ["", "..", ".hidden", "trailing.", "a/b", "a b", "ü", &"x".repeat(65)] {
             assert!(ChannelId::new(bad).is_err(), "{bad:?}");
         }
         for good in ["demo", "v0", "ch-1_a", "video.1080p"] {
