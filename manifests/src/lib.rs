@@ -8,6 +8,7 @@ pub mod bitrate;
 pub mod dash;
 mod decimal;
 pub mod hls;
+pub mod rules;
 pub mod targets;
 
 pub use targets::Targets;

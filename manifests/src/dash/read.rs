@@ -5,6 +5,8 @@
 //! schema requires, and one odd duration must not cost the rest. An attribute that cannot be read counts as absent.
 //! Any input ends in a value or an error, at bounded cost; entities other than XML's own are not expanded.
 
+pub mod patch;
+
 use headwater_media::{MediaDuration, Timescale, UtcTime};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -78,8 +80,34 @@ pub struct Mpd {
     pub duration: Option<MediaDuration>,
     /// `UTCTiming`: scheme and value, in order.
     pub utc_timing: Vec<(String, String)>,
+    /// The first `BaseURL` of the MPD.
+    pub base: Option<String>,
+    /// The first `PatchLocation`.
+    pub patch: Option<PatchLocation>,
+    /// `ServiceDescription/Latency`.
+    pub latency: Option<Latency>,
     /// In order.
     pub periods: Vec<Period>,
+}
+
+/// `PatchLocation`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PatchLocation {
+    /// As written.
+    pub uri: String,
+    /// `@ttl`.
+    pub ttl: Option<MediaDuration>,
+}
+
+/// `ServiceDescription/Latency`, milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// `@target`.
+    pub target_ms: Option<u64>,
+    /// `@min`.
+    pub min_ms: Option<u64>,
+    /// `@max`.
+    pub max_ms: Option<u64>,
 }
 
 /// A Period.
@@ -112,6 +140,12 @@ pub struct Representation {
     pub language: Option<String>,
     /// `@bandwidth`, bits per second.
     pub bandwidth: Option<u64>,
+    /// The first `BaseURL` of Period, AdaptationSet and Representation, outermost first.
+    pub bases: Vec<String>,
+    /// `ProducerReferenceTime` is there.
+    pub producer_reference_time: bool,
+    /// `Resync` is there.
+    pub resync: bool,
     /// Its SegmentTemplate.
     pub template: Option<Template>,
 }
@@ -129,6 +163,10 @@ pub struct Template {
     pub presentation_time_offset: u64,
     /// `@availabilityTimeOffset`; `INF` is read as absent.
     pub availability_time_offset: Option<MediaDuration>,
+    /// `@availabilityTimeComplete` is `false`: segments are there before they are whole.
+    pub chunked: bool,
+    /// `@endNumber`.
+    pub end_number: Option<u64>,
     /// `@media`.
     pub media: Option<String>,
     /// `@initialization`.
@@ -147,6 +185,8 @@ impl Default for Template {
             start_number: 1,
             presentation_time_offset: 0,
             availability_time_offset: None,
+            chunked: false,
+            end_number: None,
             media: None,
             initialization: None,
             timeline: None,
@@ -223,6 +263,9 @@ pub fn parse(bytes: &[u8]) -> Result<Mpd, Error> {
             Event::Start(element) => walk.open(&element, false)?,
             Event::Empty(element) => walk.open(&element, true)?,
             Event::End(_) => walk.close(),
+            Event::Text(text) => walk.text(&text.xml10_content()),
+            Event::CData(text) => walk.text(&text.xml10_content()),
+            Event::GeneralRef(name) => walk.text(entity(&name.xml10_content())),
             Event::Eof if walk.depth > 0 => return Err(Error::Malformed { at_bytes: reader.buffer_position() }),
             Event::Eof => break,
             _ => {}
@@ -231,11 +274,25 @@ pub fn parse(bytes: &[u8]) -> Result<Mpd, Error> {
     if walk.seen_mpd { Ok(walk.mpd) } else { Err(Error::NotMpd) }
 }
 
+/// XML's own entities; others are dropped.
+fn entity(name: &str) -> &'static str {
+    match name {
+        "amp" => "&",
+        "lt" => "<",
+        "gt" => ">",
+        "quot" => "\"",
+        "apos" => "'",
+        _ => "",
+    }
+}
+
 /// What a level of the tree hands down.
 #[derive(Clone, Default)]
 struct Inherited {
     representation: Representation,
     template: Option<Template>,
+    /// Its own `BaseURL` has come.
+    based: bool,
 }
 
 #[derive(Default)]
@@ -251,6 +308,14 @@ struct Walk {
     /// Elements open now, by what they mean here.
     open: Vec<Level>,
     gaps: bool,
+    /// The element whose text is being read, and the text.
+    words: Option<(Words, String)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Words {
+    Base(Level),
+    Patch(Option<MediaDuration>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -259,6 +324,8 @@ enum Level {
     Period,
     Set,
     Representation,
+    /// An element of words.
+    Words,
     Other,
 }
 
@@ -283,13 +350,13 @@ impl Walk {
             "MPD" if self.depth == 0 => self.open_mpd(&attributes),
             "Period" if self.open.last() == Some(&Level::Mpd) => self.open_period(&attributes),
             "AdaptationSet" if self.open.last() == Some(&Level::Period) => {
-                self.set = self.period.clone();
+                self.set = Inherited { based: false, ..self.period.clone() };
                 self.set.representation.set = attributes.text("id");
                 inherit(&mut self.set.representation, &attributes);
                 Level::Set
             }
             "Representation" if self.open.last() == Some(&Level::Set) => {
-                let mut current = self.set.clone();
+                let mut current = Inherited { based: false, ..self.set.clone() };
                 inherit(&mut current.representation, &attributes);
                 current.representation.id = attributes.text("id").unwrap_or_default();
                 self.current = Some(current);
@@ -300,7 +367,18 @@ impl Walk {
                 self.mpd.utc_timing.push((scheme.unwrap_or_default(), value.unwrap_or_default()));
                 Level::Other
             }
+            "BaseURL" => {
+                let of = self.open.last().copied().unwrap_or(Level::Other);
+                self.words = Some((Words::Base(of), String::new()));
+                Level::Words
+            }
+            "PatchLocation" => {
+                let ttl = attributes.text("ttl").and_then(|t| decimal::seconds(&t));
+                self.words = Some((Words::Patch(ttl), String::new()));
+                Level::Words
+            }
             _ => {
+                self.open_description(name, &attributes);
                 self.open_template_part(name, &attributes);
                 Level::Other
             }
@@ -315,12 +393,65 @@ impl Walk {
 
     fn close(&mut self) {
         self.depth = self.depth.saturating_sub(1);
-        if self.open.pop() != Some(Level::Representation) {
-            return;
+        match self.open.pop() {
+            Some(Level::Representation) => {}
+            Some(Level::Words) => return self.close_words(),
+            _ => return,
         }
         if let (Some(mut read), Some(period)) = (self.current.take(), self.mpd.periods.last_mut()) {
             read.representation.template = read.template;
             period.representations.push(read.representation);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        if let Some((_, words)) = &mut self.words
+            && words.len() + text.len() <= ATTRIBUTE_BYTES_MAX
+        {
+            words.push_str(text);
+        }
+    }
+
+    /// Only the first of each kind counts at a level: the others are alternatives.
+    fn close_words(&mut self) {
+        let Some((kind, words)) = self.words.take() else { return };
+        let words = words.trim().to_owned();
+        let level = match kind {
+            Words::Patch(ttl) => {
+                self.mpd.patch.get_or_insert(PatchLocation { uri: words, ttl });
+                return;
+            }
+            Words::Base(Level::Mpd) => {
+                self.mpd.base.get_or_insert(words);
+                return;
+            }
+            Words::Base(Level::Period) => Some(&mut self.period),
+            Words::Base(Level::Set) => Some(&mut self.set),
+            Words::Base(Level::Representation) => self.current.as_mut(),
+            Words::Base(_) => None,
+        };
+        if let Some(level) = level
+            && !std::mem::replace(&mut level.based, true)
+        {
+            level.representation.bases.push(words);
+        }
+    }
+
+    /// What a service says of its latency, and a set of its chunks.
+    fn open_description(&mut self, name: &str, attributes: &Attributes) {
+        let level = match self.open.last() {
+            Some(Level::Set) => Some(&mut self.set),
+            Some(Level::Representation) => self.current.as_mut(),
+            _ => None,
+        };
+        match (name, level) {
+            ("Latency", _) if self.open.len() == 2 => {
+                let [target_ms, min_ms, max_ms] = ["target", "min", "max"].map(|name| attributes.number(name));
+                self.mpd.latency.get_or_insert(Latency { target_ms, min_ms, max_ms });
+            }
+            ("ProducerReferenceTime", Some(level)) => level.representation.producer_reference_time = true,
+            ("Resync", Some(level)) => level.representation.resync = true,
+            _ => {}
         }
     }
 
@@ -366,12 +497,7 @@ impl Walk {
         match name {
             "SegmentTimeline" => template.timeline = Some(Vec::new()),
             "S" => {
-                let run = Run {
-                    time: attributes.number("t"),
-                    duration: attributes.number("d").unwrap_or(0),
-                    repeat: attributes.text("r").and_then(|r| r.trim().parse().ok()).unwrap_or(0),
-                };
-                template.timeline.get_or_insert_default().push(run);
+                template.timeline.get_or_insert_default().push(run(attributes));
             }
             "FailoverContent" => self.gaps = attributes.text("valid").as_deref() == Some("false"),
             "FCS" if self.gaps => {
@@ -379,6 +505,14 @@ impl Walk {
             }
             _ => {}
         }
+    }
+}
+
+fn run(attributes: &Attributes) -> Run {
+    Run {
+        time: attributes.number("t"),
+        duration: attributes.number("d").unwrap_or(0),
+        repeat: attributes.text("r").and_then(|r| r.trim().parse().ok()).unwrap_or(0),
     }
 }
 
@@ -403,6 +537,10 @@ fn merge(template: &mut Template, attributes: &Attributes) {
         attributes.number("presentationTimeOffset").unwrap_or(template.presentation_time_offset);
     let offset = attributes.text("availabilityTimeOffset").and_then(|t| decimal::seconds(&t));
     template.availability_time_offset = offset.or(template.availability_time_offset);
+    if let Some(complete) = attributes.text("availabilityTimeComplete") {
+        template.chunked = complete == "false";
+    }
+    template.end_number = attributes.number("endNumber").or(template.end_number);
     template.media = attributes.text("media").or_else(|| template.media.take());
     template.initialization = attributes.text("initialization").or_else(|| template.initialization.take());
 }

@@ -122,6 +122,8 @@ pub struct Media {
     pub version: Option<u64>,
     /// `EXT-X-TARGETDURATION`, seconds; a fraction is rounded up.
     pub target_duration: Option<u64>,
+    /// `EXT-X-PLAYLIST-TYPE`.
+    pub playlist_type: Option<String>,
     /// `EXT-X-MEDIA-SEQUENCE`.
     pub media_sequence: u64,
     /// `EXT-X-DISCONTINUITY-SEQUENCE`.
@@ -138,6 +140,8 @@ pub struct Media {
     pub part_target: Option<MediaDuration>,
     /// `EXT-X-SKIP`: segments left out before the first listed.
     pub skipped_segments: u64,
+    /// `EXT-X-SKIP` names date ranges that were removed (`RECENTLY-REMOVED-DATERANGES`).
+    pub removed_dateranges: bool,
     /// Complete segments, in order.
     pub segments: Vec<Segment>,
     /// The segment that parts after the last complete one belong to; without URI and duration.
@@ -148,6 +152,50 @@ pub struct Media {
     pub reports: Vec<Report>,
     /// Lines passed over: unknown or malformed.
     pub ignored: usize,
+    /// What is wrong with the text itself.
+    pub faults: Faults,
+}
+
+/// Lines that a tolerant reader gets by with; of each kind the first [`FAULTS_MAX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Known tags whose value cannot be read, and URIs without `EXTINF`.
+    pub malformed: Vec<String>,
+    /// Tags that a playlist may have once and that came again.
+    pub repeated: Vec<String>,
+    /// Tags of a segment after its first part, and tags of the playlist after its first segment.
+    pub misplaced: Vec<String>,
+}
+
+/// Faults kept of each kind.
+pub const FAULTS_MAX: usize = 8;
+
+impl Media {
+    /// Number of the segment after the last complete one.
+    pub fn next_sequence(&self) -> u64 {
+        self.first_sequence().saturating_add(self.segments.len() as u64)
+    }
+
+    /// Number of the first segment listed; what a delta skips is not.
+    pub const fn first_sequence(&self) -> u64 {
+        self.media_sequence.saturating_add(self.skipped_segments)
+    }
+
+    /// Parts of the segment that is not complete.
+    pub fn open_parts(&self) -> &[Part] {
+        self.open.as_ref().map_or(&[], |open| &open.parts)
+    }
+
+    /// The first part that is not there yet: what a client waits for next.
+    pub fn edge(&self) -> (u64, u64) {
+        (self.next_sequence(), self.open_parts().len() as u64)
+    }
+
+    /// A listed segment by its number.
+    pub fn segment(&self, sequence: u64) -> Option<&Segment> {
+        let index = usize::try_from(sequence.checked_sub(self.first_sequence())?).ok()?;
+        self.segments.get(index)
+    }
 }
 
 /// `EXT-X-SERVER-CONTROL`.
@@ -247,6 +295,10 @@ pub struct Hint {
     pub hint_type: String,
     /// As written.
     pub uri: String,
+    /// `BYTERANGE-START`.
+    pub start_bytes: Option<u64>,
+    /// `BYTERANGE-LENGTH`.
+    pub length_bytes: Option<u64>,
 }
 
 /// `EXT-X-RENDITION-REPORT`.

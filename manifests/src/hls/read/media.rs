@@ -5,15 +5,58 @@ use headwater_media::UtcTime;
 use m3u8_rs::{MediaPlaylist, parse_media_playlist_res};
 
 use super::attributes::Attributes;
-use super::{ENTRIES_MAX, Error, Hint, Map, Media, Part, Range, Report, Segment, ServerControl, integer, range};
+use super::{
+    ENTRIES_MAX, Error, FAULTS_MAX, Hint, Map, Media, Part, Range, Report, Segment, ServerControl, integer, range,
+};
 use crate::decimal::seconds;
+
+/// Tags that are read here: one that cannot be is malformed, any other is unknown.
+const KNOWN: [&str; 20] = [
+    "INF",
+    "-X-TARGETDURATION",
+    "-X-VERSION",
+    "-X-MEDIA-SEQUENCE",
+    "-X-DISCONTINUITY-SEQUENCE",
+    "-X-BYTERANGE",
+    "-X-MAP",
+    "-X-KEY",
+    "-X-GAP",
+    "-X-PROGRAM-DATE-TIME",
+    "-X-PART",
+    "-X-SERVER-CONTROL",
+    "-X-PART-INF",
+    "-X-SKIP",
+    "-X-PRELOAD-HINT",
+    "-X-RENDITION-REPORT",
+    "-X-PLAYLIST-TYPE",
+    "-X-ENDLIST",
+    "-X-DISCONTINUITY",
+    "-X-INDEPENDENT-SEGMENTS",
+];
+/// Tags that a playlist has at most once (rfc8216bis, 4.4.3).
+const ONCE: [&str; 8] = [
+    "-X-TARGETDURATION",
+    "-X-VERSION",
+    "-X-MEDIA-SEQUENCE",
+    "-X-DISCONTINUITY-SEQUENCE",
+    "-X-SERVER-CONTROL",
+    "-X-PART-INF",
+    "-X-SKIP",
+    "-X-PLAYLIST-TYPE",
+];
+/// Tags that stand before the first segment.
+const BEFORE_SEGMENTS: [&str; 2] = ["-X-MEDIA-SEQUENCE", "-X-DISCONTINUITY-SEQUENCE"];
+/// Tags of a segment that stand before its first part (rfc8216bis, 4.4.4.9).
+const BEFORE_PARTS: [&str; 5] = ["-X-MAP", "-X-KEY", "-X-DISCONTINUITY", "-X-PROGRAM-DATE-TIME", "-X-GAP"];
 
 /// Reads a playlist that begins with `#EXTM3U`.
 pub(super) fn parse(text: &str) -> Result<Media, Error> {
     let mut scanner = Scanner { known: String::from("#EXTM3U\n"), ..Scanner::default() };
     for line in text.lines().skip(1).map(str::trim).filter(|line| !line.is_empty()) {
+        scanner.place(line);
         if scanner.line(line).is_none() {
             scanner.media.ignored += 1;
+            scanner.complain(line);
         }
         if scanner.media.segments.len() + scanner.parts > ENTRIES_MAX {
             return Err(Error::TooMany { max: ENTRIES_MAX });
@@ -39,9 +82,35 @@ struct Scanner {
     begun: bool,
     encrypted: bool,
     parts: usize,
+    /// Of [`ONCE`], those that came.
+    seen: [bool; ONCE.len()],
 }
 
 impl Scanner {
+    /// Notes a tag that came again or too late.
+    fn place(&mut self, line: &str) {
+        let Some(tag) = line.strip_prefix("#EXT") else { return };
+        let name = tag.split_once(':').map_or(tag, |(name, _)| name);
+        if let Some(index) = ONCE.iter().position(|once| *once == name)
+            && std::mem::replace(&mut self.seen[index], true)
+        {
+            note(&mut self.media.faults.repeated, line);
+        }
+        let late = BEFORE_PARTS.contains(&name) && !self.next.parts.is_empty();
+        let listed = !self.media.segments.is_empty() || !self.next.parts.is_empty();
+        if late || (listed && BEFORE_SEGMENTS.contains(&name)) {
+            note(&mut self.media.faults.misplaced, line);
+        }
+    }
+
+    /// Notes a line that was passed over although it says something that is known here.
+    fn complain(&mut self, line: &str) {
+        let name = line.strip_prefix("#EXT").map(|tag| tag.split_once(':').map_or(tag, |(name, _)| name));
+        if name.is_none_or(|name| KNOWN.contains(&name)) {
+            note(&mut self.media.faults.malformed, line);
+        }
+    }
+
     /// Takes a line; `None` if it is passed over.
     fn line(&mut self, line: &str) -> Option<()> {
         if line.contains(char::is_control) {
@@ -57,6 +126,9 @@ impl Scanner {
                 self.measured = true;
             }
             "-X-TARGETDURATION" => {
+                if integer(value).is_none() {
+                    note(&mut self.media.faults.malformed, &format!("#EXT{name}:{value}"));
+                }
                 let target = seconds(value)?.seconds_ceil();
                 self.pass(&format!("#EXT-X-TARGETDURATION:{target}"));
                 self.media.target_duration = Some(target);
@@ -87,6 +159,10 @@ impl Scanner {
             }
             "-X-KEY" => self.encrypted = Attributes::parse(value)?.value("METHOD")? != "NONE",
             "-X-GAP" => self.next.gap = true,
+            "-X-PLAYLIST-TYPE" => {
+                let known = ["EVENT", "VOD"].iter().find(|known| **known == value.trim())?;
+                self.media.playlist_type = Some((*known).to_owned());
+            }
             "-X-PROGRAM-DATE-TIME" => {
                 self.next.program_date_time = Some(UtcTime::parse(value)?);
                 self.begun = true;
@@ -115,10 +191,15 @@ impl Scanner {
                 });
             }
             "-X-PART-INF" => self.media.part_target = Some(attributes.value("PART-TARGET").and_then(seconds)?),
-            "-X-SKIP" => self.media.skipped_segments = attributes.value("SKIPPED-SEGMENTS").and_then(integer)?,
+            "-X-SKIP" => {
+                self.media.skipped_segments = attributes.value("SKIPPED-SEGMENTS").and_then(integer)?;
+                self.media.removed_dateranges = attributes.value("RECENTLY-REMOVED-DATERANGES").is_some();
+            }
             "-X-PRELOAD-HINT" => self.media.hints.push(Hint {
                 hint_type: attributes.value("TYPE")?.to_owned(),
                 uri: attributes.value("URI")?.to_owned(),
+                start_bytes: attributes.value("BYTERANGE-START").and_then(integer),
+                length_bytes: attributes.value("BYTERANGE-LENGTH").and_then(integer),
             }),
             "-X-RENDITION-REPORT" => self.media.reports.push(Report {
                 uri: attributes.value("URI")?.to_owned(),
@@ -173,6 +254,12 @@ impl Scanner {
             media.open = Some(self.next);
         }
         media
+    }
+}
+
+fn note(list: &mut Vec<String>, line: &str) {
+    if list.len() < FAULTS_MAX {
+        list.push(line.chars().take(200).collect());
     }
 }
 
