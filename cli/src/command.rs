@@ -10,7 +10,7 @@ use headwater_net::Shutdown;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{demo, push, reference, serve};
+use crate::{check, demo, push, reference, serve};
 
 /// Live HLS and DASH: origin, packager and shield in one program
 #[derive(Debug, Parser)]
@@ -28,6 +28,8 @@ enum Command {
     Demo(demo::Options),
     /// Push a ladder to an origin in real time, as an encoder would
     Push(push::Options),
+    /// Check whether an HLS or DASH origin keeps the rules
+    Check(check::Options),
     /// Write the generated reference into a clone of the project
     #[command(hide = true)]
     Reference(reference::Options),
@@ -39,7 +41,7 @@ impl Command {
         match self {
             Self::Serve(options) => options.workers,
             Self::Demo(options) => options.workers,
-            Self::Push(_) | Self::Reference(_) => None,
+            Self::Push(_) | Self::Check(_) | Self::Reference(_) => None,
         }
     }
 }
@@ -57,16 +59,20 @@ impl Headwater {
             runtime.shutdown_background();
             done
         });
-        let Err(error) = done else { return ExitCode::SUCCESS };
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
+        match done {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
     }
 
     /// Carries out the verb, until its end or SIGINT or SIGTERM.
     ///
     /// # Errors
     /// The verb's own.
-    async fn run(self) -> anyhow::Result<()> {
+    async fn run(self) -> anyhow::Result<ExitCode> {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         let ansi = std::io::stderr().is_terminal();
         tracing_subscriber::fmt()
@@ -77,11 +83,14 @@ impl Headwater {
             .init();
         let shutdown = on_signal()?;
         match self.command {
-            Command::Serve(options) => serve::run(options, shutdown).await,
-            Command::Demo(options) => demo::run(options, shutdown).await,
-            Command::Push(options) => push::run(options, shutdown).await,
-            Command::Reference(options) => reference::run(&options),
+            Command::Serve(options) => serve::run(options, shutdown).await?,
+            Command::Demo(options) => demo::run(options, shutdown).await?,
+            Command::Push(options) => push::run(options, shutdown).await?,
+            // Its exit code is its verdict.
+            Command::Check(options) => return Ok(check::run(options, shutdown).await),
+            Command::Reference(options) => reference::run(&options)?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

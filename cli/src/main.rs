@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The program `headwater`: reads the command line and starts a verb.
 
+mod check;
 mod command;
 mod demo;
 mod push;
