@@ -12,7 +12,7 @@ use super::report::Findings;
 
 static HEAD: Rule =
     Rule::should("head-differs", "RFC 9110 9.3.2 (H20)", "HEAD has the status and type of GET, and no body");
-static ETAG: Rule = Rule::should("etag-missing", "RFC 9110 8.8.3 (H20)", "objects have a validator");
+static ETAG: Rule = Rule::should("etag-missing", "RFC 9110 8.8.3 (H20)", "objects have an ETag");
 static NOT_MODIFIED: Rule = Rule::should(
     "if-none-match",
     "RFC 9110 13.1.2 (H20, D3)",

@@ -198,6 +198,7 @@ impl Reader<'_> {
             }
             return;
         }
+        let mut number = template.start_number;
         for span in spans(template) {
             let begin = last.map_or(newest.1, |(_, time)| time.saturating_add(1));
             let skip = begin.saturating_sub(span.start).div_ceil(span.duration.max(1));
@@ -206,8 +207,9 @@ impl Reader<'_> {
                 if last.is_some_and(|(_, known)| is_lost(template, known.saturating_add(span.duration))) {
                     self.track.jump();
                 }
-                self.segment(place, template.start_number, time, Some(span.duration)).await;
+                self.segment(place, number.saturating_add(index), time, Some(span.duration)).await;
             }
+            number = number.saturating_add(span.count);
         }
     }
 

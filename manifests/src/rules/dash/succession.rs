@@ -102,7 +102,9 @@ fn kept(old: &Period, new: &Period, verdict: &mut Verdict) {
 
 fn template(old: &Representation, new: &Representation, verdict: &mut Verdict) {
     let (Some(a), Some(b)) = (&old.template, &new.template) else { return };
-    let tie = |t: &crate::dash::read::Template| (t.presentation_time_offset, t.start_number, t.timescale, t.duration);
+    // In a timeline the number is that of its first segment, which leaves.
+    let first = |t: &crate::dash::read::Template| t.timeline.is_none().then_some(t.start_number);
+    let tie = |t: &crate::dash::read::Template| (t.presentation_time_offset, first(t), t.timescale, t.duration);
     verdict.judge(&OFFSET, tie(a) == tie(b), || (format!("{:?} of {}", tie(a), new.id), format!("{:?}", tie(b))));
     let (before, now) = (spans(a), spans(b));
     if before.is_empty() || now.is_empty() || a.timescale != b.timescale {
