@@ -54,6 +54,8 @@ pub struct Config {
     pub channels: BTreeMap<String, Channel>,
     /// Bounds of ingest.
     pub ingest: Ingest,
+    /// Our own playlists and MPDs are tested against the rules of HLS and DASH while they are served, as many as fit in.
+    pub self_check: SelfCheck,
 }
 
 /// A certificate chain and its key, PEM.
@@ -122,6 +124,21 @@ pub struct Ingest {
     pub body_idle_seconds: u32,
 }
 
+/// Testing of our own manifests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SelfCheck {
+    /// Processor time that it may take for each channel and hour; 0 turns it off. What breaks a rule is counted in
+    /// `headwater_self_check_violations` and logged.
+    pub cpu_ms_per_channel_hour: u32,
+}
+
+impl Default for SelfCheck {
+    fn default() -> Self {
+        Self { cpu_ms_per_channel_hour: 160 }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -137,6 +154,7 @@ impl Default for Config {
             defaults: Channel::default(),
             channels: BTreeMap::new(),
             ingest: Ingest::default(),
+            self_check: SelfCheck::default(),
         }
     }
 }

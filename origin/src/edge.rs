@@ -101,22 +101,7 @@ impl Snapshot {
     pub fn playlist(&self, form: Form) -> Arc<Rendered> {
         let rendered = self.forms[form as usize].get_or_init(|| {
             self.renders.inc();
-            let input = media::Input {
-                window: &self.window,
-                targets: &self.targets,
-                part_target: self.part_target,
-                reports: &self.reports,
-                ended: self.ended,
-                hint: self.hint,
-                pending_header: self.pending_header,
-            };
-            Arc::new(Rendered::new(match form {
-                Form::Full => media::render(&input, Skip::None),
-                Form::Delta => media::render(&input, Skip::V1),
-                Form::DeltaV2 => media::render(&input, Skip::V2),
-                Form::Plain => media::render_plain(&input),
-                Form::IFrames => media::render_iframes(&input, Skip::None),
-            }))
+            Arc::new(Rendered::new(self.render(form)))
         });
         Arc::clone(rendered)
     }
@@ -129,6 +114,30 @@ impl Snapshot {
             for form in [Form::Plain, Form::IFrames] {
                 self.forms[form as usize] = before.forms[form as usize].clone();
             }
+        }
+    }
+
+    /// The text that readers get in a form, without being one: theirs if somebody has asked, else one of its own.
+    pub fn text(&self, form: Form) -> Bytes {
+        self.forms[form as usize].get().map_or_else(|| self.render(form), |rendered| rendered.body.clone())
+    }
+
+    fn render(&self, form: Form) -> Bytes {
+        let input = media::Input {
+            window: &self.window,
+            targets: &self.targets,
+            part_target: self.part_target,
+            reports: &self.reports,
+            ended: self.ended,
+            hint: self.hint,
+            pending_header: self.pending_header,
+        };
+        match form {
+            Form::Full => media::render(&input, Skip::None),
+            Form::Delta => media::render(&input, Skip::V1),
+            Form::DeltaV2 => media::render(&input, Skip::V2),
+            Form::Plain => media::render_plain(&input),
+            Form::IFrames => media::render_iframes(&input, Skip::None),
         }
     }
 

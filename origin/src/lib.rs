@@ -12,6 +12,7 @@ pub mod ingest;
 pub mod memory;
 pub mod metrics;
 mod reload;
+pub mod self_check;
 pub mod store;
 
 use std::sync::{Arc, OnceLock};
@@ -98,6 +99,7 @@ impl Origin {
         }
         origin.recall_made();
         origin.context.shutdown.spawn(idle::sweep(Arc::downgrade(&origin), origin.context.shutdown.clone()));
+        origin.context.shutdown.spawn(self_check::run(Arc::downgrade(&origin), origin.context.shutdown.clone()));
         Ok(origin)
     }
 

@@ -52,6 +52,15 @@ pub struct DefectLabel {
     pub defect: &'static str,
 }
 
+/// A rule that a channel's own manifests have broken.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RuleLabel {
+    /// The channel.
+    pub channel: String,
+    /// The rule's name.
+    pub rule: &'static str,
+}
+
 /// Kinds of what is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(non_camel_case_types, missing_docs)]
@@ -147,6 +156,10 @@ pub struct Metrics {
     pub served_bytes: Family<ClassLabel, Counter>,
     /// Reloads of the configuration.
     pub reloads: Family<OutcomeLabel, Counter>,
+    /// Manifests of our own tested against the rules.
+    pub self_check_texts: Family<ChannelLabel, Counter>,
+    /// Rules that they broke.
+    pub self_check_violations: Family<RuleLabel, Counter>,
     /// What is looked at when it is asked for.
     pub(crate) scraped: Scraped,
 }
@@ -171,6 +184,7 @@ impl Default for Metrics {
 const CHANNEL: &[&str] = &["channel"];
 const TRACK: &[&str] = &["channel", "track"];
 const DEFECT: &[&str] = &["channel", "defect"];
+const RULE: &[&str] = &["channel", "rule"];
 
 /// Collects the declarations.
 struct Declaring<'a> {
@@ -231,6 +245,8 @@ impl Metrics {
             waiters: Gauge::default(),
             renders: Counter::default(),
             served: Family::default(),
+            self_check_texts: Family::default(),
+            self_check_violations: Family::default(),
             served_bytes: Family::default(),
             reloads: Family::default(),
             scraped: Scraped::default(),
@@ -258,6 +274,20 @@ impl Metrics {
             CHANNEL,
             "Arrival of the newest part against the end of its media on its own clock",
             this.ingest_lag.clone(),
+        );
+        d.add(
+            "self_check_texts",
+            None,
+            CHANNEL,
+            "Playlists and MPDs of our own tested against the rules",
+            this.self_check_texts.clone(),
+        );
+        d.add(
+            "self_check_violations",
+            None,
+            RULE,
+            "Rules that our own playlists and MPDs broke, by the rule's name",
+            this.self_check_violations.clone(),
         );
         d.add(
             "source_drift",

@@ -98,6 +98,22 @@ impl Manifests {
         Some(rendered)
     }
 
+    /// The newest MPD, as readers get it or would.
+    pub(crate) fn text(&self, channel: &Channel, timeline: bool) -> Option<bytes::Bytes> {
+        let view = channel.view();
+        if !view.settled {
+            return None;
+        }
+        let snapshots = snapshots(channel, &view);
+        let version = version(&view, &snapshots)?;
+        let known = {
+            let cache = self.state.lock();
+            let kept = if timeline { &cache.timeline } else { &cache.number };
+            kept.as_ref().filter(|(known, _)| *known == version).map(|(_, rendered)| rendered.body.clone())
+        };
+        known.or_else(|| document(channel, &view, &snapshots, timeline).map(|(_, document)| document.render()))
+    }
+
     /// The newest complete segment of the timeline MPD, if it is the one of that publish time.
     fn newest(&self, publish_ms: i64) -> Option<SegmentNumber> {
         let cache = self.state.lock();

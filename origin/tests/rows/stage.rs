@@ -65,6 +65,11 @@ impl Stage {
         let config = Config { channels, data_dir: data_dir.map(Path::to_owned), ..Config::default() };
         let shutdown = Shutdown::new();
         let origin = Origin::start(config, clock, shutdown.clone()).expect("settings within their ranges");
+        Self::of(origin, clock, shutdown)
+    }
+
+    /// An origin that was started elsewhere.
+    pub(crate) fn of(origin: Arc<Origin>, clock: Clock, shutdown: Shutdown) -> Self {
         let router = origin.router();
         Self { origin, clock, shutdown, router }
     }

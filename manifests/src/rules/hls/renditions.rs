@@ -126,6 +126,10 @@ fn pair(first: &Rendition, other: &Rendition, verdict: &mut Verdict) {
             (format!("{:?} as in {}", a.server_control, first.address), format!("{:?}", b.server_control))
         });
     }
+    // What a delta skips may hold discontinuities.
+    if a.skipped_segments > 0 || b.skipped_segments > 0 {
+        return;
+    }
     let numbers: Vec<(u64, i128)> = discontinuity_numbers(a).filter_map(|(n, s)| Some((n, date(s)?))).collect();
     for (number, segment) in discontinuity_numbers(b) {
         let Some(begin) = date(segment) else { continue };

@@ -64,7 +64,8 @@ pub static RULES: &[&Rule] = &[
     &ENDED_GOES_ON,
 ];
 
-/// Judges `new` as a later version of `old`; both full, a delta after [`super::delta::merged`].
+/// Judges `new` as a later version of `old`. Of a delta that was not merged ([`super::delta::merged`]) what it lists is
+/// judged; what it skips is not.
 pub fn judge(old: &Media, new: &Media, verdict: &mut Verdict) {
     let target_duration = (old.target_duration, new.target_duration);
     verdict.judge(&TARGET_DURATION_CHANGED, target_duration.0 == target_duration.1, || {
@@ -98,9 +99,11 @@ pub fn judge(old: &Media, new: &Media, verdict: &mut Verdict) {
         });
     }
     kept(old, new, verdict);
-    removed(old, new, verdict);
     hint(old, new, verdict);
-    discontinuities(old, new, verdict);
+    if old.skipped_segments == 0 && new.skipped_segments == 0 {
+        removed(old, new, verdict);
+        discontinuities(old, new, verdict);
+    }
 }
 
 fn kept(old: &Media, new: &Media, verdict: &mut Verdict) {
