@@ -139,7 +139,17 @@ fn cases() -> Vec<Case> {
         two("timeline-changed", TIMELINE, &[later, ("d=\"2000\" r=\"1\"/>", "d=\"1000\" r=\"3\"/>")]),
         ("timeline-went-back", after(&with(&next(), &[("10:00:08Z", "10:00:06Z")]), &with(TIMELINE, &[later]))),
         ("static-became-dynamic", after(&with(LOW, &ended), &with(LOW, &[later]))),
-        ("patch-misfit", patched(&with(PATCH, &[("mpdId=\"news\"", "mpdId=\"olds\"")]), &next())),
+        ("patch-mpd-id", patched(&with(PATCH, &[("mpdId=\"news\"", "mpdId=\"olds\"")]), &next())),
+        (
+            "patch-misfit",
+            patched(
+                &with(
+                    PATCH,
+                    &[("originalPublishTime=\"2026-11-21T10:00:06Z\"", "originalPublishTime=\"2026-11-21T10:00:04Z\"")],
+                ),
+                &next(),
+            ),
+        ),
         ("patch-differs", patched(&with(PATCH, &[("d=\"2000\"", "d=\"2040\"")]), &next())),
     ]
 }

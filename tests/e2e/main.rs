@@ -3,6 +3,7 @@
 
 mod audit;
 mod boxes;
+mod check;
 mod dash;
 mod harness;
 mod hls;

@@ -6,26 +6,29 @@ use crate::dash::read::Mpd;
 use crate::dash::read::patch::Patch;
 use crate::rules::{Rule, Verdict};
 
-static MISFIT: Rule =
-    Rule::must("patch-misfit", "23009-1 5.15.3 (D8)", "a patch names the MPD it was asked for, by id and publishTime");
+static MPD_ID: Rule =
+    Rule::must("patch-mpd-id", "23009-1 5.15.3 (D8)", "a patch is of the presentation it was asked for, by its id");
+static MISFIT: Rule = Rule::should(
+    "patch-misfit",
+    "23009-1 5.15.3 (D8)",
+    "a patch fits the publishTime it was asked for; clients drop one that does not, and load the MPD",
+);
 static DIFFERS: Rule =
     Rule::must("patch-differs", "23009-1 5.15.3 (D8)", "a patched MPD names the segments that a fresh one does");
 
 /// The rules of this file.
-pub static RULES: &[&Rule] = &[&MISFIT, &DIFFERS];
+pub static RULES: &[&Rule] = &[&MPD_ID, &MISFIT, &DIFFERS];
 
 /// Judges a patch that was asked for with `old` in hand, and applies it. `None` if it does not fit, or changes more than
 /// is understood here.
 pub fn judge(old: &Mpd, patch: &Patch, verdict: &mut Verdict) -> Option<Mpd> {
-    let fits = patch.mpd_id == old.id && patch.original_publish_time == old.publish_time;
-    verdict.judge(&MISFIT, fits, || {
-        (
-            format!("{:?} of {:?}", old.id, old.publish_time),
-            format!("{:?} of {:?}", patch.mpd_id, patch.original_publish_time),
-        )
-    });
+    let same = patch.mpd_id == old.id;
+    verdict.judge(&MPD_ID, same, || (format!("{:?}", old.id), format!("{:?}", patch.mpd_id)));
+    let time = |time: Option<headwater_media::UtcTime>| time.map_or_else(|| "none".to_owned(), |t| t.to_string());
+    let fits = patch.original_publish_time == old.publish_time;
+    verdict.judge(&MISFIT, fits, || (time(old.publish_time), time(patch.original_publish_time)));
     let mut patched = old.clone();
-    patch.apply(&mut patched).filter(|()| fits).map(|()| patched)
+    patch.apply(&mut patched).filter(|()| fits && same).map(|()| patched)
 }
 
 /// Judges a patched MPD against one that was loaded whole; of another version it says nothing.
