@@ -8,14 +8,11 @@ use headwater_manifests::rules::{Rule, Verdict};
 use headwater_media::{Kind, MediaTime};
 use headwater_packager::cmaf::{Error, Event, Header, Limits, Reader};
 
-static UNREADABLE: Rule = Rule::must(
-    "media-unreadable",
-    "ISO/IEC 14496-12, 23000-19 (H4)",
-    "headers, parts and segments are whole CMAF boxes",
-);
+static UNREADABLE: Rule =
+    Rule::must("media-unreadable", "ISO/IEC 14496-12, 23000-19", "headers, parts and segments are whole CMAF boxes");
 static CONTINUOUS: Rule = Rule::must(
     "media-continuous",
-    "rfc8216bis 3 (H4, D2)",
+    "rfc8216bis 3",
     "each part and segment begins where the one before ends, but for discontinuities and gaps",
 );
 

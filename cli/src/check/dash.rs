@@ -25,9 +25,9 @@ const REPRESENTATIONS_MAX: usize = 24;
 const FAILURES_MAX: u32 = 3;
 
 static UNAVAILABLE: Rule =
-    Rule::must("mpd-unavailable", "23009-1 5.4.1 (D3)", "an MPD that is to be loaded again can be, until it is static");
+    Rule::must("mpd-unavailable", "23009-1 5.4.1", "an MPD that is to be loaded again can be, until it is static");
 static PATCH_FAILED: Rule =
-    Rule::must("patch-unavailable", "23009-1 5.15.2 (D8)", "the patch that an MPD names can be fetched and read");
+    Rule::must("patch-unavailable", "23009-1 5.15.2", "the patch that an MPD names can be fetched and read");
 
 /// Every rule that this may judge.
 pub(super) fn all_rules() -> Vec<&'static Rule> {

@@ -28,17 +28,17 @@ static UNAVAILABLE: Rule =
     Rule::must("playlist-unavailable", "rfc8216bis 6.2.4", "every playlist that is named can be fetched and read");
 static BANDWIDTH_LOW: Rule = Rule::should(
     "bandwidth-exceeded",
-    "HLS Authoring Specification (H19)",
+    "HLS Authoring Specification",
     "the measured peak of a variant is at most 125 % of its BANDWIDTH",
 );
 static MEDIA_TIMES_DIFFER: Rule = Rule::must(
     "pdt-media-time-differs",
-    "rfc8216bis 6.2.4 (H17)",
+    "rfc8216bis 6.2.4",
     "every rendition dates the same instant of media alike, within a picture or two",
 );
 static MEDIA_TIMES_LOOSE: Rule = Rule::should(
     "pdt-media-time-loose",
-    "rfc8216bis 6.2.4, 4.4.4.6 (H17)",
+    "rfc8216bis 6.2.4, 4.4.4.6",
     "every rendition dates the same instant of media alike, to a millisecond",
 );
 

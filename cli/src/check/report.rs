@@ -13,6 +13,8 @@ pub(crate) struct Report {
     pub(crate) url: String,
     /// `hls` or `dash`.
     pub(crate) kind: &'static str,
+    /// Version of HTTP that the first answer came by.
+    pub(crate) protocol: String,
     pub(crate) seconds: f64,
     pub(crate) verdict: Verdict,
     /// Every rule that could have been judged, in the order in which it is told.
@@ -100,6 +102,7 @@ impl Report {
             "version": 1,
             "url": self.url,
             "kind": self.kind,
+            "protocol": self.protocol,
             "seconds": self.seconds,
             "verdict": if self.is_broken() { "broken" } else { "kept" },
             "rules": rules.collect::<Vec<_>>(),
@@ -123,7 +126,7 @@ impl Report {
             all.filter(|(_, tally)| Self::outcome(*tally) == outcome).collect()
         };
         let (kept, broken, beside) = (judged("kept"), judged("broken"), judged("not-applicable"));
-        writeln!(out, "{} as {}, {:.0} s", self.url, self.kind.to_uppercase(), self.seconds)?;
+        writeln!(out, "{} as {} by {}, {:.0} s", self.url, self.kind.to_uppercase(), self.protocol, self.seconds)?;
         let fetched: Vec<String> = self.fetched.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         writeln!(out, "fetched {}\n", fetched.join(", "))?;
         for level in [Level::Must, Level::Should] {

@@ -12,7 +12,7 @@ use crate::check::client::{Ask, Client};
 use crate::check::report::Findings;
 
 static UTC_TIMING: Rule =
-    Rule::must("utc-timing-unavailable", "23009-1 5.8.4.11 (D1)", "a source of UTC that is named tells the time");
+    Rule::must("utc-timing-unavailable", "23009-1 5.8.4.11", "a source of UTC that is named tells the time");
 
 /// The rules of this file.
 pub(super) static RULES: &[&Rule] = &[&UTC_TIMING];

@@ -21,18 +21,18 @@ static HEADER: Rule =
     Rule::must("initialization-missing", "23009-1 5.3.9.2.2", "an initialization segment that is named can be fetched");
 static AVAILABLE: Rule = Rule::must(
     "segment-unavailable",
-    "23009-1 A.3.4, 5.3.9.5.3 (D2, D6)",
+    "23009-1 A.3.4, 5.3.9.5.3",
     "each segment that the MPD makes available can be fetched, unless it is declared lost",
 );
 static TIME: Rule = Rule::must(
     "segment-time",
-    "23009-1 5.3.9.6, DASH-IF IOP 4.3 (D2, D7)",
+    "23009-1 5.3.9.6, DASH-IF IOP 4.3",
     "a segment holds the time that the MPD gives it: by $Time$ exactly, by $Number$ within half a segment",
 );
 static DURATION: Rule =
     Rule::should("segment-duration", "23009-1 5.3.9.6", "a segment lasts as long as its timeline says, to a frame");
 static PRODUCER_TIME: Rule =
-    Rule::should("prft-missing", "DASH-IF low latency 9.X.4.2 (D4)", "media in chunks tells its wall clock by prft");
+    Rule::should("prft-missing", "DASH-IF low latency 9.X.4.2", "media in chunks tells its wall clock by prft");
 
 /// The rules of this file.
 pub(super) static RULES: &[&Rule] = &[&HEADER, &AVAILABLE, &TIME, &DURATION, &PRODUCER_TIME];

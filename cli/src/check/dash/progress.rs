@@ -14,24 +14,29 @@ use crate::check::report::Findings;
 
 static REFUSED: Rule = Rule::must(
     "in-progress-refused",
-    "DASH-IF low latency 9.X.4.2 (D4, D5)",
+    "DASH-IF low latency 9.X.4.2",
     "a segment can be fetched once its first chunk is promised",
 );
+static LATE: Rule = Rule::should(
+    "first-chunk-late",
+    "DASH-IF low latency 9.X.4.2",
+    "the first bytes of a segment come when its first chunk is promised, or within half a second",
+);
 static LENGTH: Rule =
-    Rule::should("in-progress-length", "RFC 9110 8.6 (D5)", "the answer of a segment in progress states no length");
+    Rule::should("in-progress-length", "RFC 9110 8.6", "the answer of a segment in progress states no length");
 static AT_ONCE: Rule = Rule::should(
     "in-progress-held-back",
-    "DASH-IF low latency 9.X.4.2 (D4, D5)",
+    "DASH-IF low latency 9.X.4.2",
     "a segment in progress comes in chunks as they are made",
 );
 static DIFFERS: Rule = Rule::must(
     "in-progress-differs",
-    "DASH-IF low latency 9.X.4.2 (D5)",
+    "DASH-IF low latency 9.X.4.2",
     "a segment that was followed while it grew is what it is when whole",
 );
 
 /// The rules of this file.
-pub(super) static RULES: &[&Rule] = &[&REFUSED, &LENGTH, &AT_ONCE, &DIFFERS];
+pub(super) static RULES: &[&Rule] = &[&REFUSED, &LATE, &LENGTH, &AT_ONCE, &DIFFERS];
 
 /// Waits for the next segment's first chunk, follows the segment to its end and fetches it once more.
 pub(super) async fn watch(client: &Client, mpd: &Mpd, place: &Place, clock: Clock, findings: &mut Findings) {
@@ -67,6 +72,9 @@ pub(super) async fn watch(client: &Client, mpd: &Mpd, place: &Place, clock: Cloc
         .verdict
         .judge(&LENGTH, length.is_empty(), || ("none".to_owned(), format!("{length} by {:?}", answer.version)));
     let first = answer.arrivals.first().map_or(answer.ended, |(at, _)| *at);
+    findings.verdict.judge(&LATE, first <= Duration::from_millis(500), || {
+        (format!("{} at its time", url.path()), format!("first bytes {:.3} s later", first.as_secs_f64()))
+    });
     let spread = answer.ended.saturating_sub(first);
     let chunked = answer.arrivals.len() > 1 && spread > Duration::from_millis(20);
     findings.verdict.judge(&AT_ONCE, chunked, || {

@@ -7,14 +7,14 @@ use crate::dash::read::patch::Patch;
 use crate::rules::{Rule, Verdict};
 
 static MPD_ID: Rule =
-    Rule::must("patch-mpd-id", "23009-1 5.15.3 (D8)", "a patch is of the presentation it was asked for, by its id");
+    Rule::must("patch-mpd-id", "23009-1 5.15.3", "a patch is of the presentation it was asked for, by its id");
 static MISFIT: Rule = Rule::should(
     "patch-misfit",
-    "23009-1 5.15.3 (D8)",
+    "23009-1 5.15.3",
     "a patch fits the publishTime it was asked for; clients drop one that does not, and load the MPD",
 );
 static DIFFERS: Rule =
-    Rule::must("patch-differs", "23009-1 5.15.3 (D8)", "a patched MPD names the segments that a fresh one does");
+    Rule::must("patch-differs", "23009-1 5.15.3", "a patched MPD names the segments that a fresh one does");
 
 /// The rules of this file.
 pub static RULES: &[&Rule] = &[&MPD_ID, &MISFIT, &DIFFERS];

@@ -9,20 +9,17 @@ use crate::rules::{Rule, Verdict};
 /// Ticks of rounding between segments, in milliseconds.
 const SLACK: MediaDuration = MediaDuration::from_millis(1);
 
-static OVERLAP: Rule = Rule::must(
-    "timeline-overlap",
-    "23009-1 5.3.9.6 (D2)",
-    "no segment of a timeline begins before the one before ends",
-);
+static OVERLAP: Rule =
+    Rule::must("timeline-overlap", "23009-1 5.3.9.6", "no segment of a timeline begins before the one before ends");
 static GAP: Rule = Rule::must(
     "timeline-gap",
-    "DASH-IF IOP 4.3.3 (D2)",
+    "DASH-IF IOP 4.3.3",
     "a timeline has no hole that is not declared as lost or by a new Period",
 );
 static EMPTY: Rule = Rule::must("timeline-empty", "23009-1 5.3.9.6", "a timeline names a segment, none of no length");
 static EXPIRED: Rule = Rule::should(
     "timeline-expired",
-    "23009-1 5.3.9.5.3 (D2)",
+    "23009-1 5.3.9.5.3",
     "segments leave the timeline when the time shift buffer has passed them",
 );
 

@@ -7,18 +7,18 @@ use crate::hls::read::{Map, Media, Segment};
 use crate::rules::{Rule, Verdict};
 
 static DELTA_NOT_OFFERED: Rule =
-    Rule::must("delta-not-offered", "rfc8216bis 4.4.3.8, 4.4.5.2 (H13)", "EXT-X-SKIP comes only with CAN-SKIP-UNTIL");
+    Rule::must("delta-not-offered", "rfc8216bis 4.4.3.8, 4.4.5.2", "EXT-X-SKIP comes only with CAN-SKIP-UNTIL");
 static DELTA_BASE: Rule =
-    Rule::must("delta-base", "rfc8216bis 6.2.5.1 (H13)", "a client's last playlist holds what a delta skips");
+    Rule::must("delta-base", "rfc8216bis 6.2.5.1", "a client's last playlist holds what a delta skips");
 static DELTA_TOO_RECENT: Rule = Rule::must(
     "delta-too-recent",
-    "rfc8216bis 4.4.5.2 (H13)",
+    "rfc8216bis 4.4.5.2",
     "only segments further from the end than CAN-SKIP-UNTIL are skipped",
 );
 static DELTA_DIFFERS: Rule =
-    Rule::must("delta-differs", "rfc8216bis 6.3.7 (H13)", "a delta laid over its base is the full playlist");
+    Rule::must("delta-differs", "rfc8216bis 6.3.7", "a delta laid over its base is the full playlist");
 static DELTA_DATERANGES: Rule =
-    Rule::must("delta-dateranges", "rfc8216bis 4.4.3.8 (H14)", "date ranges are skipped only with CAN-SKIP-DATERANGES");
+    Rule::must("delta-dateranges", "rfc8216bis 4.4.3.8", "date ranges are skipped only with CAN-SKIP-DATERANGES");
 
 /// The rules of this file.
 pub static RULES: &[&Rule] = &[&DELTA_NOT_OFFERED, &DELTA_BASE, &DELTA_TOO_RECENT, &DELTA_DIFFERS, &DELTA_DATERANGES];

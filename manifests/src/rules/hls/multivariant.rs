@@ -5,22 +5,21 @@ use crate::hls::read::{Multivariant, Rendition, Variant};
 use crate::rules::{Rule, Verdict};
 
 static VARIANT_BANDWIDTH: Rule =
-    Rule::must("variant-bandwidth", "rfc8216bis 4.4.6.2 (H19)", "every variant has a BANDWIDTH, not below its average");
-static VARIANT_CODECS: Rule =
-    Rule::should("variant-codecs", "rfc8216bis 4.4.6.2 (H19)", "every variant names its CODECS");
+    Rule::must("variant-bandwidth", "rfc8216bis 4.4.6.2", "every variant has a BANDWIDTH, not below its average");
+static VARIANT_CODECS: Rule = Rule::should("variant-codecs", "rfc8216bis 4.4.6.2", "every variant names its CODECS");
 static VARIANT_RESOLUTION: Rule =
-    Rule::should("variant-resolution", "rfc8216bis 4.4.6.2 (H19)", "every variant with pictures has a RESOLUTION");
+    Rule::should("variant-resolution", "rfc8216bis 4.4.6.2", "every variant with pictures has a RESOLUTION");
 static VARIANT_FRAME_RATE: Rule =
-    Rule::should("variant-frame-rate", "rfc8216bis 4.4.6.2 (H19)", "every variant with pictures has a FRAME-RATE");
+    Rule::should("variant-frame-rate", "rfc8216bis 4.4.6.2", "every variant with pictures has a FRAME-RATE");
 static VARIANT_AVERAGE: Rule =
-    Rule::should("variant-average-bandwidth", "rfc8216bis 4.4.6.2 (H19)", "every variant has an AVERAGE-BANDWIDTH");
+    Rule::should("variant-average-bandwidth", "rfc8216bis 4.4.6.2", "every variant has an AVERAGE-BANDWIDTH");
 static GROUP_UNKNOWN: Rule =
     Rule::must("group-unknown", "rfc8216bis 4.4.6.2", "every AUDIO and SUBTITLES group that is named is there");
 static GROUP_DEFAULTS: Rule =
     Rule::must("group-defaults", "rfc8216bis 4.4.6.1.1", "a group has at most one DEFAULT=YES");
 static GROUP_NAMES: Rule = Rule::must("group-names", "rfc8216bis 4.4.6.1.1", "names within a group differ");
 static I_FRAMES_MISSING: Rule =
-    Rule::should("i-frame-playlists-missing", "HLS Authoring Specification (H19)", "pictures have an I-frame playlist");
+    Rule::should("i-frame-playlists-missing", "HLS Authoring Specification", "pictures have an I-frame playlist");
 
 /// The rules of this file.
 pub static RULES: &[&Rule] = &[
