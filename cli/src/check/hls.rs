@@ -4,6 +4,7 @@
 mod follow;
 mod media;
 mod probe;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,7 +46,7 @@ static MEDIA_TIMES_LOOSE: Rule = Rule::should(
 /// Every rule that this may judge.
 pub(super) fn all_rules() -> Vec<&'static Rule> {
     let own = [&UNAVAILABLE, &BANDWIDTH_LOW, &MEDIA_TIMES_DIFFER, &MEDIA_TIMES_LOOSE];
-    let groups = [follow::RULES, media::RULES, probe::RULES, super::boxes::RULES, http::RULES];
+    let groups = [follow::RULES, reload::RULES, media::RULES, probe::RULES, super::boxes::RULES, http::RULES];
     rules::all().into_iter().chain(own).chain(groups.into_iter().flatten().copied()).collect()
 }
 

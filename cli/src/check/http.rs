@@ -87,8 +87,8 @@ fn life(answer: &Answer) -> Option<u64> {
         return Some(0);
     }
     let directive = |name: &str| {
-        let values = control.split(',').filter_map(|d| d.trim().strip_prefix(name)?.strip_prefix('='));
-        values.last().and_then(|v| v.trim_matches('"').parse().ok())
+        let mut values = control.split(',').filter_map(|d| d.trim().strip_prefix(name)?.strip_prefix('='));
+        values.next_back().and_then(|v| v.trim_matches('"').parse().ok())
     };
     directive("s-maxage").or_else(|| directive("max-age"))
 }

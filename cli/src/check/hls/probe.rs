@@ -5,8 +5,9 @@ use headwater_manifests::hls::read::Media;
 use headwater_manifests::rules::Rule;
 use url::Url;
 
-use super::follow::{Followed, with_query};
+use super::follow::Followed;
 use super::playlist;
+use super::reload::with_query;
 use crate::check::client::{Answer, Client};
 use crate::check::http::{self, Class};
 use crate::check::report::Findings;

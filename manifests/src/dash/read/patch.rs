@@ -5,7 +5,8 @@ use headwater_media::UtcTime;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use super::{Attributes, BYTES_MAX, ENTRIES_MAX, Error, Mpd, Run};
+use super::walk::{self, Attributes};
+use super::{BYTES_MAX, ENTRIES_MAX, Error, Mpd, Run};
 
 /// A patch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,7 +84,7 @@ pub fn parse(bytes: &[u8]) -> Result<Patch, Error> {
             }),
             (2, "S", Some(patch)) => {
                 if let Some(operation) = patch.operations.last_mut() {
-                    operation.runs.push(super::run(&attributes));
+                    operation.runs.push(walk::run(&attributes));
                 }
             }
             _ => {}

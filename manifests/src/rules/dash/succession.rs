@@ -136,7 +136,7 @@ fn changed(old: &[Span], new: &[Span]) -> Option<u64> {
         let covers = |other: &Span| {
             other.duration == span.duration
                 && other.start <= first
-                && (first - other.start) % span.duration == 0
+                && (first - other.start).is_multiple_of(span.duration)
                 && other.end() >= span.end()
         };
         if !new.iter().any(covers) {

@@ -114,8 +114,10 @@ fn kept(old: &Media, new: &Media, verdict: &mut Verdict) {
         // Parts leave all at once, or stay as they are.
         if !segment.parts.is_empty() && !known.parts.is_empty() {
             let whole = !known.uri.is_empty();
-            let prefix =
-                segment.parts.starts_with(&known.parts) && (!whole || segment.parts.len() == known.parts.len());
+            // Fewer than before are an edge that went back.
+            let common = segment.parts.len().min(known.parts.len());
+            let counted = !whole || segment.parts.len() == known.parts.len();
+            let prefix = counted && segment.parts[..common] == known.parts[..common];
             verdict.judge(&PART_CHANGED, prefix, || {
                 (
                     format!("the {} parts of {}", known.parts.len(), name(known)),
