@@ -193,3 +193,23 @@ fn base_urls_locations_and_chunks_are_read() {
     let patch = mpd(TIMELINE).patch.unwrap();
     assert_eq!((patch.uri.as_str(), patch.ttl.map(|t| t.decimal(3)).as_deref()), ("timeline-1.mpp", Some("32")));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_number_however_odd_makes_judging_panic(which in 0..120_usize, extreme in 0..5_usize) {
+        let extreme = ["0", "18446744073709551615", "9223372036854775807", "-9223372036854775808", "1e9"][extreme];
+        for text in [TIMELINE, LOW] {
+            let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+            let starts: Vec<usize> = (1..text.len()).filter(|at| digit(*at) && !digit(at - 1)).collect();
+            let from = starts[which % starts.len()];
+            let to = (from..).find(|at| !digit(*at)).unwrap_or(text.len());
+            let odd = format!("{}{extreme}{}", &text[..from], &text[to..]);
+            if read::parse(odd.as_bytes()).is_ok() {
+                alone(&odd);
+                after(text, &odd);
+                after(&odd, text);
+                patched(PATCH, &odd);
+            }
+        }
+    }
+}

@@ -442,3 +442,31 @@ fn a_violation_says_where_and_what() {
     assert_eq!((violation.place.as_str(), violation.rule.level), ("v0/media.m3u8", Level::Should));
     assert_eq!((violation.expected.as_str(), violation.found.as_str()), ("at least 1.5 s", "1.25 s"));
 }
+
+/// Numbers that an honest server does not write.
+const EXTREMES: [&str; 6] =
+    ["0", "18446744073709551615", "9223372036854775807", "9223372036", "0.000000001", "99999999999999999999999"];
+
+proptest::proptest! {
+    #[test]
+    fn no_number_however_odd_makes_judging_panic(which in 0..120_usize, extreme in 0..EXTREMES.len()) {
+        let numbers: Vec<(usize, usize)> = spans_of_digits(LIVE);
+        let (from, to) = numbers[which % numbers.len()];
+        let odd = format!("{}{}{}", &LIVE[..from], EXTREMES[extreme], &LIVE[to..]);
+        if let Ok(Playlist::Media(_)) = read::parse(odd.as_bytes()) {
+            alone(&odd);
+            after(LIVE, &odd);
+            after(&odd, &odd);
+            together(&[LIVE, &odd]);
+            reported(&odd, &odd, LIVE);
+            delta(&odd, &skipping(), &odd);
+            delta(LIVE, &odd, LIVE);
+        }
+    }
+}
+
+fn spans_of_digits(text: &str) -> Vec<(usize, usize)> {
+    let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+    let starts = (0..text.len()).filter(|at| digit(*at) && (*at == 0 || !digit(at - 1)));
+    starts.map(|from| (from, (from..).find(|at| !digit(*at)).unwrap_or(text.len()))).collect()
+}

@@ -210,7 +210,7 @@ impl MediaDuration {
     /// Whole seconds, rounded up.
     pub fn seconds_ceil(self) -> u64 {
         let scale = i64::from(self.timescale.ticks_per_second());
-        u64::try_from((self.ticks + scale - 1).div_euclid(scale)).unwrap_or(0)
+        u64::try_from(self.ticks.saturating_add(scale - 1).div_euclid(scale)).unwrap_or(0)
     }
 
     /// Whole seconds, nearest (half up), as EXTINF is compared with TARGETDURATION.

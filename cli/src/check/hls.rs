@@ -194,9 +194,11 @@ fn bandwidths(ladder: &Multivariant, base: &Url, followed: &[Followed], findings
         let sound = ladder.renditions.iter().filter(|r| variant.audio.as_ref() == Some(&r.group));
         let sound = sound.filter_map(|r| r.uri.as_deref()).filter(|uri| *uri != variant.uri).filter_map(peak).max();
         let measured = own + sound.unwrap_or(0);
-        findings.verdict.at(&variant.uri).judge(&BANDWIDTH_LOW, measured <= variant.bandwidth / 4 * 5, || {
-            (format!("a peak of at most 125 % of {} bit/s", variant.bandwidth), format!("{measured} bit/s"))
-        });
+        findings.verdict.at(&variant.uri).judge(
+            &BANDWIDTH_LOW,
+            measured <= (variant.bandwidth / 4).saturating_mul(5),
+            || (format!("a peak of at most 125 % of {} bit/s", variant.bandwidth), format!("{measured} bit/s")),
+        );
     }
 }
 

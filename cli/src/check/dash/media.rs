@@ -170,7 +170,7 @@ impl Reader<'_> {
             // One that is whole within the buffer, and a little later than its edge: it takes time to ask.
             let within = UtcTime::from_nanos(clock.now().nanos().saturating_sub(buffer.nanos()));
             elapsed(mpd, place, within, MediaDuration::ZERO)
-                .map(|count| (template.start_number.saturating_add(count + 1), 0))
+                .map(|count| (template.start_number.saturating_add(count).saturating_add(1), 0))
         } else {
             Some((template.start_number, 0))
         };
@@ -188,7 +188,8 @@ impl Reader<'_> {
     async fn new_segments(&mut self, place: &Place, last: Option<(u64, u64)>, newest: (u64, u64)) {
         let template = &place.template;
         if template.timeline.is_none() {
-            let from = last.map_or(newest.0, |(number, _)| number + 1).max(newest.0.saturating_sub(STEP_MAX));
+            let from =
+                last.map_or(newest.0, |(number, _)| number.saturating_add(1)).max(newest.0.saturating_sub(STEP_MAX));
             for number in from..=newest.0 {
                 if is_lost(template, start_of(template, number)) {
                     self.track.jump();

@@ -126,7 +126,8 @@ impl Follower {
         let oldest = Media { segments: list.segments.iter().take(1).cloned().collect(), open: None, ..list.clone() };
         self.reading.take(&self.client, &self.url, &oldest, (0, 0), &mut self.findings).await;
         self.reading.jump();
-        let from = if list.ended { list.first_sequence() + 1 } else { list.next_sequence().saturating_sub(1) };
+        let from =
+            if list.ended { list.first_sequence().saturating_add(1) } else { list.next_sequence().saturating_sub(1) };
         self.reading.take(&self.client, &self.url, &list, (from, 0), &mut self.findings).await;
     }
 
@@ -222,8 +223,8 @@ impl Follower {
 /// How many parts were added from one version to the next.
 fn parts_between(old: &Media, new: &Media) -> usize {
     let count = |list: &Media, from: u64| -> usize {
-        let numbered = (list.first_sequence()..).zip(list.segments.iter().chain(&list.open));
-        numbered.filter(|(number, _)| *number >= from).map(|(_, segment)| segment.parts.len()).sum()
+        let segments = list.segments.iter().chain(&list.open).filter(|segment| segment.sequence >= from);
+        segments.map(|segment| segment.parts.len()).sum()
     };
     let from = old.next_sequence();
     count(new, from).saturating_sub(count(old, from))

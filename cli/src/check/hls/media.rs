@@ -98,7 +98,8 @@ impl Reading {
         findings: &mut Findings,
     ) {
         let numbered = list.segments.iter().chain(&list.open);
-        for (number, segment) in (list.first_sequence()..).zip(numbered).filter(|(number, _)| *number >= from.0) {
+        for segment in numbered.filter(|segment| segment.sequence >= from.0) {
+            let number = segment.sequence;
             if segment.discontinuity && !self.taken.contains_key(&number) {
                 self.jump();
             }

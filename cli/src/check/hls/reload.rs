@@ -96,6 +96,10 @@ impl Follower {
                 format!("less than segment {} part {}", list.edge().0, list.edge().1),
             )
         });
+        if list.edge() <= (segment, part) && !list.ended {
+            // A server that does not wait would be asked without a pause.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         if self.versions == 0 {
             http::blocking_lifetime(&answer, self.target().as_secs(), &mut self.findings);
         }

@@ -104,8 +104,8 @@ pub fn judge(old: &Media, new: &Media, verdict: &mut Verdict) {
 }
 
 fn kept(old: &Media, new: &Media, verdict: &mut Verdict) {
-    let numbered = new.segments.iter().chain(&new.open);
-    for (number, segment) in (new.first_sequence()..).zip(numbered) {
+    for segment in new.segments.iter().chain(&new.open) {
+        let number = segment.sequence;
         let open = old.open.as_ref().filter(|_| number == old.next_sequence());
         let Some(known) = old.segment(number).or(open) else { continue };
         if !known.uri.is_empty() && !segment.uri.is_empty() {
