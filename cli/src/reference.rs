@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Arg, CommandFactory};
 use headwater_origin::{config, http, metrics};
 
+use crate::check;
 use crate::command::Headwater;
 
 /// Where to write.
@@ -32,13 +33,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Every file below the root and its text.
-fn files() -> [(&'static str, String); 6] {
+fn files() -> [(&'static str, String); 7] {
     [
         ("headwater.example.toml", config::reference::example()),
         ("docs/reference/api.md", http::api::page()),
         ("docs/reference/cli.md", page()),
         ("docs/reference/configuration.md", config::reference::page()),
         ("docs/reference/metrics.md", metrics::page()),
+        ("docs/reference/rules.md", check::reference()),
         ("docs/reference/openapi.json", http::api::document().to_owned()),
     ]
 }
