@@ -418,7 +418,7 @@ fn subtitles_beside_the_picture() {
     let (origin, channel) = (origin(), channel("subtitles"));
     let start = (seconds_now() - 6) / 2 * 2;
     for file in ["sub_wvtt.cmft", "sub_stpp.cmft"] {
-        let bytes = std::fs::read(project(&format!("tests/vectors/{file}"))).expect("a vector");
+        let bytes = std::fs::read(project(&format!("tests/vectors/cmaf/{file}"))).expect("a vector");
         let mut cues = Pieces::of(&bytes);
         let first = i64::try_from(decode_time(&cues.fragments[0])).expect("this century");
         cues.shift(i64::try_from(start).expect("this century") * 1_000 - first);

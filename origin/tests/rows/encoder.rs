@@ -17,9 +17,9 @@ use tower::ServiceExt;
 
 use crate::stage::{BASE, CHANNEL, Stage, settle};
 
-const AVC: &[u8] = include_bytes!("../../../packager/tests/vectors/cmaf/v25_lo.cmfv");
-const HEVC: &[u8] = include_bytes!("../../../packager/tests/vectors/cmaf/v25_hvc1.cmfv");
-const AAC: &[u8] = include_bytes!("../../../packager/tests/vectors/cmaf/a48_eng.cmfa");
+const AVC: &[u8] = include_bytes!("../../../tests/vectors/cmaf/v25_lo.cmfv");
+const HEVC: &[u8] = include_bytes!("../../../tests/vectors/cmaf/v25_hvc1.cmfv");
+const AAC: &[u8] = include_bytes!("../../../tests/vectors/cmaf/a48_eng.cmfa");
 
 /// The first header of a vector.
 fn vector(bytes: &'static [u8]) -> TrackHeader {

@@ -6,9 +6,9 @@ use std::path::Path;
 use bytes::Bytes;
 use headwater_packager::cmaf::{End, Error, Event, Fragment, Header, Limits, Reader};
 
-/// A file under `tests/vectors`.
+/// A file under the project's `tests/vectors`.
 pub(crate) fn vector(name: &str) -> Bytes {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name);
     Bytes::from(std::fs::read(path).expect("the vector is in the repository"))
 }
 

@@ -68,28 +68,38 @@ const TIDY: &[Expected] = &[
         Kind::Video,
         12_800,
         "avc1.64000b",
-        &[(21_760_000_000_000, 50, 1), (21_760_000_025_600, 50, 1)],
+        &[
+            (21_760_000_000_000, 50, 1),
+            (21_760_000_025_600, 50, 1),
+            (21_760_000_051_200, 50, 1),
+            (21_760_000_076_800, 50, 1),
+        ],
     ),
     (
         "cmaf/v25_bframes_negcts.cmfv",
         Kind::Video,
         12_800,
         "avc1.64000b",
-        &[(21_760_000_000_000, 50, 1), (21_760_000_025_600, 50, 1)],
+        &[
+            (21_760_000_000_000, 50, 1),
+            (21_760_000_025_600, 50, 1),
+            (21_760_000_051_200, 50, 1),
+            (21_760_000_076_800, 50, 1),
+        ],
     ),
     (
         "cmaf/v25_hvc1.cmfv",
         Kind::Video,
         12_800,
         "hvc1.1.6.L30.90",
-        &[(21_760_000_000_000, 50, 1), (21_760_000_025_600, 50, 1)],
+        &[(21_760_000_000_000, 50, 1), (21_760_000_025_600, 50, 1), (21_760_000_051_200, 50, 1)],
     ),
     (
         "cmaf/v25_hev1.cmfv",
         Kind::Video,
         12_800,
         "hev1.1.6.L30.90",
-        &[(21_760_000_000_000, 50, 1), (21_760_000_025_600, 50, 1)],
+        &[(21_760_000_000_000, 50, 1), (21_760_000_025_600, 50, 1), (21_760_000_051_200, 50, 1)],
     ),
     (
         "cmaf/v25_av1.cmfv",
@@ -98,18 +108,79 @@ const TIDY: &[Expected] = &[
         "av01.0.00M.08",
         &[(21_760_000_000_000, 50, 1), (21_760_000_025_600, 50, 1)],
     ),
-    ("cmaf/v2997.cmfv", Kind::Video, 30_000, "avc1.64000b", &[(50_999_999_990_940, 60, 1)]),
+    (
+        "cmaf/v2997.cmfv",
+        Kind::Video,
+        30_000,
+        "avc1.64000b",
+        &[
+            (50_999_999_990_940, 60, 1),
+            (51_000_000_051_000, 60, 1),
+            (51_000_000_111_060, 60, 1),
+            (51_000_000_171_120, 60, 1),
+        ],
+    ),
     (
         "cmaf/a48_eng.cmfa",
         Kind::Audio,
         48_000,
         "mp4a.40.2",
-        &[(81_599_999_998_976, 94, 94), (81_600_000_095_232, 94, 94)],
+        &[
+            (81_599_999_998_976, 94, 94),
+            (81_600_000_095_232, 94, 94),
+            (81_600_000_191_488, 94, 94),
+            (81_600_000_287_744, 94, 94),
+        ],
     ),
-    ("cmaf/a44.cmfa", Kind::Audio, 44_100, "mp4a.40.2", &[(74_969_999_998_976, 87, 87), (74_970_000_088_064, 87, 87)]),
-    ("cmaf/a48_ac3.cmfa", Kind::Audio, 48_000, "ac-3", &[(81_599_999_999_744, 63, 63), (81_600_000_096_512, 63, 63)]),
-    ("cmaf/a48_eac3.cmfa", Kind::Audio, 48_000, "ec-3", &[(81_599_999_999_744, 63, 63), (81_600_000_096_512, 63, 63)]),
-    ("cmaf/a48_opus.cmfa", Kind::Audio, 48_000, "opus", &[(81_600_000_287_688, 100, 100), (81_600_000_383_688, 1, 1)]),
+    (
+        "cmaf/a44.cmfa",
+        Kind::Audio,
+        44_100,
+        "mp4a.40.2",
+        &[
+            (74_969_999_998_976, 87, 87),
+            (74_970_000_088_064, 87, 87),
+            (74_970_000_177_152, 87, 87),
+            (74_970_000_266_240, 85, 85),
+        ],
+    ),
+    (
+        "cmaf/a48_ac3.cmfa",
+        Kind::Audio,
+        48_000,
+        "ac-3",
+        &[
+            (81_599_999_999_744, 63, 63),
+            (81_600_000_096_512, 63, 63),
+            (81_600_000_193_280, 63, 63),
+            (81_600_000_290_048, 61, 61),
+        ],
+    ),
+    (
+        "cmaf/a48_eac3.cmfa",
+        Kind::Audio,
+        48_000,
+        "ec-3",
+        &[
+            (81_599_999_999_744, 63, 63),
+            (81_600_000_096_512, 63, 63),
+            (81_600_000_193_280, 63, 63),
+            (81_600_000_290_048, 61, 61),
+        ],
+    ),
+    (
+        "cmaf/a48_opus.cmfa",
+        Kind::Audio,
+        48_000,
+        "opus",
+        &[
+            (81_599_999_999_688, 100, 100),
+            (81_600_000_095_688, 100, 100),
+            (81_600_000_191_688, 100, 100),
+            (81_600_000_287_688, 100, 100),
+            (81_600_000_383_688, 1, 1),
+        ],
+    ),
     (
         "cmaf/sub_wvtt.cmft",
         Kind::Text,
@@ -263,25 +334,27 @@ fn media_data_may_have_a_64_bit_size_or_none() {
     let mut reader = Reader::new(Limits::default());
     let mut events = Vec::new();
     reader.push(body, &mut events).unwrap();
-    assert_eq!(fragments(&events).len(), 1, "the second runs to the end of the body");
+    assert_eq!(fragments(&events).len(), 3, "the last runs to the end of the body");
     assert_eq!(reader.finish(&mut events), Ok(End::default()));
     let sizes: Vec<usize> =
         fragments(&events).iter().map(|f| f.tracks[0].samples.iter().map(|s| s.data.len()).sum()).collect();
-    assert_eq!(sizes, [17_731, 16_878]);
+    assert_eq!(sizes, [18_127, 18_413, 17_731, 16_878]);
 }
 
 #[test]
 fn brands_say_slate_and_last() {
     let events = read(&vector("cmaf/v25_lo_lmsg.cmfv"));
     let brands: Vec<_> = fragments(&events).iter().map(|f| f.brands).collect();
-    assert_eq!(brands, [Brands { last: false, slate: true }, Brands { last: true, slate: false }]);
+    let brands_of = |last, slate| Brands { last, slate };
+    let plain = brands_of(false, false);
+    assert_eq!(brands, [plain, plain, brands_of(false, true), brands_of(true, false)]);
     assert_eq!(events.iter().position(|e| *e == Event::EndOfStream), Some(events.len() - 1));
 }
 
 #[test]
 fn an_empty_mfra_ends_the_stream() {
     let events = read(&vector("bad/mfra_end.cmfv"));
-    assert_eq!((fragments(&events).len(), events.last()), (1, Some(&Event::EndOfStream)));
+    assert_eq!((fragments(&events).len(), events.last()), (4, Some(&Event::EndOfStream)));
 }
 
 #[test]
@@ -300,7 +373,13 @@ fn event_messages_come_before_the_fragment_they_precede() {
             ("https://aomedia.org/emsg/ID3", time, None, 7, b'I'),
         ]
     );
-    assert!(matches!(events[1], Event::EventMessage(_)) && matches!(events[2], Event::Fragment(_)));
+    let kinds = events.iter().map(|e| match e {
+        Event::Header(_) => 'H',
+        Event::Fragment(_) => 'F',
+        Event::EventMessage(_) => 'M',
+        Event::EndOfStream => 'E',
+    });
+    assert_eq!(kinds.collect::<String>(), "HFMFMFF");
 }
 
 #[test]
@@ -313,7 +392,7 @@ fn each_chunk_has_its_own_producer_time() {
         assert_eq!((i128::from(producer.utc.nanos()), producer.flags), (nanos, 24));
     }
     let sync: Vec<_> = fragments(&events).iter().map(|f| f.tracks[0].samples[0].sync).collect();
-    assert_eq!(sync, [true, false, false, false, true]);
+    assert_eq!(sync, [true, false, false, false].repeat(4));
 }
 
 #[test]

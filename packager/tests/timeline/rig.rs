@@ -31,9 +31,9 @@ pub(crate) fn track(name: &str) -> TrackId {
     TrackId::new(name).expect("a valid name")
 }
 
-/// A file under `tests/vectors`.
+/// A file under the project's `tests/vectors`.
 pub(crate) fn vector(name: &str) -> Bytes {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name);
     Bytes::from(std::fs::read(path).expect("the vector is in the repository"))
 }
 
