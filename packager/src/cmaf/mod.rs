@@ -20,6 +20,7 @@ pub mod header;
 mod limits;
 mod moof;
 mod moov;
+mod parameter_sets;
 mod producer_time;
 pub mod reader;
 mod sample_entry;

@@ -6,7 +6,7 @@ use headwater_media::{Audio, Codec, Kind, Timescale, Video};
 
 use crate::Sample;
 use crate::cmaf::boxes::FourCc;
-use crate::cmaf::{Error, moov, sample_entry};
+use crate::cmaf::{Error, moov, parameter_sets, sample_entry};
 
 /// A source's header: `ftyp` and `moov`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +139,19 @@ impl TrackHeader {
             edit: Edit::default(),
             defaults: Defaults::default(),
         })
+    }
+
+    /// The header that a sync sample needs because it carries parameter sets that contradict this one's, as a relay's do
+    /// whose encoder has changed; `None` if it needs no other.
+    pub fn contradicted_by(&self, sample: &Sample) -> Option<Self> {
+        if self.kind != Kind::Video || !sample.sync { None } else { parameter_sets::contradicted(self, sample) }
+    }
+
+    /// This track coded otherwise; `None` if the entry cannot be read.
+    pub(crate) fn with_sample_entry(&self, sample_entry: Bytes) -> Option<Self> {
+        let described = sample_entry::describe(&sample_entry, &[]).ok()?;
+        let (codec, video) = (described.codec, described.video);
+        Some(Self { codec, video, sample_entry, ..self.clone() })
     }
 
     /// Moves a sample from the media's timeline to the presentation's, as the edit list says.

@@ -88,3 +88,72 @@ fn noise_and_impossible_sizes_are_refused_by_name() {
     assert!(matches!(error("bad/junk.bin"), Error::NotABox { .. }));
     assert_eq!(error("bad/box_huge.bin").status(), 413);
 }
+
+/// Length-prefixed parameter sets of an `avcC` or an `hvcC` box, as an encoder repeats them in band.
+fn in_band(header: &headwater_packager::cmaf::TrackHeader) -> Vec<u8> {
+    use shiguredo_mp4::Decode;
+    use shiguredo_mp4::boxes::SampleEntry;
+    let (entry, _) = SampleEntry::decode(&header.sample_entry).expect("a readable entry");
+    let sets: Vec<Vec<u8>> = match entry {
+        SampleEntry::Avc1(avc) => [avc.avcc_box.sps_list, avc.avcc_box.pps_list].concat(),
+        SampleEntry::Hvc1(hevc) => hevc.hvcc_box.nalu_arrays.into_iter().flat_map(|a| a.nalus).collect(),
+        other => panic!("{other:?}"),
+    };
+    let prefixed = |set: &Vec<u8>| [&u32::try_from(set.len()).expect("short").to_be_bytes()[..], set].concat();
+    sets.iter().flat_map(prefixed).collect()
+}
+
+#[test]
+fn parameter_sets_in_band_that_contradict_the_header_make_another() {
+    // A relay that copies: the header of the first encoder, the pictures of the second.
+    let events = read(&vector("bad/init_change_midstream.cmfv"));
+    let [old, new] = &headers(&events)[..] else { panic!("two headers") };
+    let (old, new) = (&old.tracks[0], &new.tracks[0]);
+    let mut sample = fragments(&events)[2].tracks[0].samples[0].clone();
+    sample.data = [in_band(new), sample.data.to_vec()].concat().into();
+    let told = old.contradicted_by(&sample).expect("another header");
+    assert_ne!(told.compatible_with(new), Compatibility::NewGeneration, "as if the encoder had told it");
+    assert_eq!((told.video.clone(), &told.codec), (new.video.clone(), &new.codec));
+    assert_eq!(told.contradicted_by(&sample), None, "it needs no other");
+    assert_eq!(told.language, old.language);
+    sample.sync = false;
+    assert_eq!(old.contradicted_by(&sample), None, "only where a decoder may begin");
+}
+
+#[test]
+fn parameter_sets_that_repeat_the_header_change_nothing() {
+    for name in ["cmaf/v25_lo.cmfv", "cmaf/v25_hvc1.cmfv", "cmaf/v25_hev1.cmfv", "cmaf/v25_av1.cmfv", "cmaf/a44.cmfa"] {
+        let events = read(&vector(name));
+        let track = &headers(&events)[0].tracks[0];
+        for fragment in fragments(&events) {
+            let mut sample = fragment.tracks[0].samples[0].clone();
+            assert_eq!(track.contradicted_by(&sample), None, "{name}");
+            if name.contains("_lo") || name.contains("hvc1") {
+                sample.data = [in_band(track), sample.data.to_vec()].concat().into();
+                assert_eq!(track.contradicted_by(&sample), None, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hevc_parameter_sets_in_band_are_told_as_well() {
+    let header = |name: &str| headers(&read(&vector(name)))[0].tracks[0].clone();
+    let (old, other) = (header("cmaf/v25_hvc1.cmfv"), read(&vector("cmaf/v25_hev1.cmfv")));
+    let sample = fragments(&other)[0].tracks[0].samples[0].clone();
+    let told = old.contradicted_by(&sample).expect("another header");
+    assert_eq!((told.codec.four_cc(), told.video.clone().map(|v| (v.width, v.height))), (*b"hvc1", Some((160, 90))));
+    assert_eq!(told.compatible_with(&old), Compatibility::NewGeneration);
+}
+
+#[test]
+fn noise_in_a_sample_makes_no_header() {
+    let events = read(&vector("cmaf/v25_lo.cmfv"));
+    let track = &headers(&events)[0].tracks[0];
+    let mut sample = fragments(&events)[0].tracks[0].samples[0].clone();
+    for data in [&[][..], &[0, 0, 0], &[0xff; 64], &[0, 0, 0, 1, 0x67], &[0, 0, 0, 3, 0x67, 0x64, 0, 0, 0, 0, 1, 0x68]]
+    {
+        sample.data = data.to_vec().into();
+        assert_eq!(track.contradicted_by(&sample), None, "{data:?}");
+    }
+}
