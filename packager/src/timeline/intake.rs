@@ -24,13 +24,30 @@ pub struct Counts {
     pub missing: u64,
     /// Fragments that waited for an earlier one.
     pub reordered: u64,
+    /// Samples before a border that could be proven, and those of a timeline that ended before it could be placed.
+    pub unjoined: u64,
 }
 
 #[derive(Debug)]
 struct Early {
     body: u64,
+    /// Real media of the same time is worth waiting for.
+    slate: bool,
     samples: Vec<Sample>,
     received: UtcTime,
+}
+
+/// A fragment as it arrives.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The body it came in.
+    pub body: u64,
+    /// A slate (`slat`), which real media of the same time replaces.
+    pub slate: bool,
+    /// Its samples, in decode order.
+    pub samples: Vec<Sample>,
+    /// When it came.
+    pub received: UtcTime,
 }
 
 /// The order of one track's arrivals. Times are ticks of the channel's timeline.
@@ -91,6 +108,7 @@ impl Intake {
     pub fn restart(&mut self, floor: Option<i64>) {
         self.expected = None;
         self.floor = floor;
+        self.count_early_late(i64::MAX);
         self.early.clear();
         self.candidates.clear();
     }
@@ -99,29 +117,59 @@ impl Intake {
     pub fn give_up_before(&mut self, time: i64) {
         self.floor = self.floor.max(Some(time));
         self.expected = self.expected.filter(|expected| *expected > time);
+        self.count_early_late(time);
         self.early = self.early.split_off(&time);
     }
 
-    /// Takes a fragment of `body`; what is in order goes to `ready`, in decode order.
-    pub fn push(&mut self, body: u64, samples: Vec<Sample>, half_frame: i64, now: UtcTime, ready: &mut Vec<Sample>) {
-        self.hear(body, now);
+    /// What waits from before `time` will not be taken any more.
+    fn count_early_late(&mut self, time: i64) {
+        self.counts.late += self.early.range(..time).map(|(_, early)| early.samples.len() as u64).sum::<u64>();
+    }
+
+    /// Counts samples that were never placed.
+    pub const fn count_unjoined(&mut self, samples: usize) {
+        self.counts.unjoined += samples as u64;
+    }
+
+    /// Takes a fragment; what is in order goes to `ready`, in decode order. A slate waits while another body may bring
+    /// real media of its time.
+    pub fn push(&mut self, arrival: Arrival, half_frame: i64, ready: &mut Vec<Sample>) {
+        let Arrival { body, slate, samples, received } = arrival;
+        self.hear(body, received);
         let rest = self.drop_known(body, samples, half_frame);
         if let Some(first) = rest.first() {
             let fits = self.fits(first.decode_time, half_frame);
-            if fits && (first.sync || self.candidates.may_continue(body)) {
+            let waits = slate && self.has_rival(body, received);
+            if fits && !waits && (first.sync || self.candidates.may_continue(body)) {
                 self.take(body, rest, half_frame, ready);
             } else {
                 self.counts.reordered += u64::from(!fits);
-                let early = Early { body, received: now, samples: rest };
-                self.early.entry(early.samples[0].decode_time).or_insert(early);
+                self.hold(Early { body, slate, received, samples: rest });
             }
         }
-        self.drain(half_frame, now, ready);
+        self.drain(half_frame, received, ready);
+    }
+
+    /// The first of equal start wins, but real media over a slate.
+    fn hold(&mut self, early: Early) {
+        let Some(start) = early.samples.first().map(|s| s.decode_time) else { return };
+        match self.early.get_mut(&start) {
+            Some(known) if known.slate && !early.slate => *known = early,
+            Some(_) => self.counts.duplicate += early.samples.len() as u64,
+            None => {
+                self.early.insert(start, early);
+            }
+        }
     }
 
     /// Gives up on holes whose window has closed.
     pub fn advance(&mut self, half_frame: i64, now: UtcTime, ready: &mut Vec<Sample>) {
         self.drain(half_frame, now, ready);
+    }
+
+    /// Takes everything early as if its window had closed: nothing more will come.
+    pub fn flush(&mut self, half_frame: i64, now: UtcTime, ready: &mut Vec<Sample>) {
+        self.drain(half_frame, now + self.window, ready);
     }
 
     /// When [`Self::advance`] has something to do next.
@@ -143,6 +191,11 @@ impl Intake {
     /// True if a body other than `body` may yet bring what is missing.
     fn hears_another(&self, body: u64, now: UtcTime) -> bool {
         self.heard.iter().flatten().any(|(other, at)| *other != body && *at + self.window > now)
+    }
+
+    /// True if a body other than `body` may yet bring what is real: one that sends whole segments is heard as often.
+    fn has_rival(&self, body: u64, now: UtcTime) -> bool {
+        self.heard.iter().flatten().any(|(other, at)| *other != body && *at + self.window * 2 > now)
     }
 
     /// Leaves out the leading samples whose time is taken or given up.
@@ -183,7 +236,8 @@ impl Intake {
             let stale = early.samples.last().is_none_or(|s| self.is_known(s, half_frame));
             let fits = self.fits(start, half_frame);
             let sync = early.samples.first().is_some_and(|s| s.sync);
-            let goes_on = fits && (sync || self.candidates.may_continue(body));
+            let slate = early.slate && self.has_rival(body, now);
+            let goes_on = fits && !slate && (sync || self.candidates.may_continue(body));
             if !stale && !goes_on {
                 // A second fragment of the same body that does not fill the hole either: the missing one is not coming
                 // on that connection.
@@ -194,7 +248,7 @@ impl Intake {
                 if !expired && !repeated && self.early.len() <= self.early_max {
                     return;
                 }
-                self.counts.missing += 1;
+                self.counts.missing += u64::from(!fits || !slate);
             }
             let Some((_, early)) = self.early.pop_first() else { return };
             let mut samples = self.drop_known(body, early.samples, half_frame);

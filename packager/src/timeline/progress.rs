@@ -30,6 +30,7 @@ const RETIRED_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Raw {
     pub(super) body: u64,
+    pub(super) slate: bool,
     pub(super) samples: Vec<Sample>,
     pub(super) received: UtcTime,
 }

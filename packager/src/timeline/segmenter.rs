@@ -85,7 +85,12 @@ pub struct Segmenter {
     /// Presentation time of the last sync sample, and whether the last two came a whole fraction of a segment apart.
     last_sync: Option<i64>,
     regular: bool,
+    /// The last distance of two sync samples that is no whole fraction of a segment.
+    odd: Option<i64>,
+    misfit: bool,
     irregular_borders: u64,
+    /// Samples left out because no border before them could be proven.
+    unjoined: u64,
 }
 
 impl Segmenter {
@@ -102,7 +107,10 @@ impl Segmenter {
             pending_ticks: 0,
             last_sync: None,
             regular: false,
+            odd: None,
+            misfit: false,
             irregular_borders: 0,
+            unjoined: 0,
         }
     }
 
@@ -111,7 +119,8 @@ impl Segmenter {
         let scale = earlier.rules.timescale;
         let rescale = |time: i64| MediaTime::new(time, scale).rescale(rules.timescale).ticks();
         let (last, before) = (earlier.position(), earlier.before.map(rescale));
-        Self { last, before, irregular_borders: earlier.irregular_borders, ..Self::new(rules) }
+        let (irregular_borders, unjoined) = (earlier.irregular_borders, earlier.unjoined);
+        Self { last, before, irregular_borders, unjoined, ..Self::new(rules) }
     }
 
     /// The rules it cuts by.
@@ -122,6 +131,16 @@ impl Segmenter {
     /// Borders that no sync sample met in time.
     pub const fn irregular_borders(&self) -> u64 {
         self.irregular_borders
+    }
+
+    /// Samples left out because no border before them could be proven.
+    pub const fn unjoined(&self) -> u64 {
+        self.unjoined
+    }
+
+    /// Its GOP has a rule, and the segment is no whole multiple of it: its borders wander against those of others.
+    pub const fn is_misfit(&self) -> bool {
+        self.misfit
     }
 
     /// The open segment's number, or the last one ended.
@@ -160,6 +179,7 @@ impl Segmenter {
     fn push_one(&mut self, sample: Sample, cuts: &mut Vec<Cut>) {
         if !self.joined && !self.joins(&sample) {
             self.before.get_or_insert(sample.presentation_time());
+            self.unjoined += 1;
             return;
         }
         self.joined = true;
@@ -191,6 +211,7 @@ impl Segmenter {
         self.last_time = None;
         self.last_sync = None;
         self.regular = false;
+        self.odd = None;
     }
 
     /// Ends what is open because the coding changes while time goes on: the next border is proven by what came before.
@@ -280,7 +301,14 @@ impl Segmenter {
             let rest = if distance > 0 { segment % distance } else { segment };
             let near = self.half_frame();
             let fraction = distance > 0 && distance <= segment.saturating_add(near);
-            self.regular = fraction && (rest <= near || distance - rest <= near);
+            let regular = fraction && (rest <= near || distance - rest <= near);
+            let odd = if regular { None } else { Some(distance) };
+            if regular && self.regular {
+                self.misfit = false;
+            } else if let (Some(one), Some(other)) = (self.odd, odd) {
+                self.misfit |= distance > 0 && (one - other).abs() <= near;
+            }
+            (self.regular, self.odd) = (regular, odd);
         }
     }
 

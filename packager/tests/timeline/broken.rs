@@ -117,8 +117,40 @@ fn a_gop_of_48_beside_a_ladder_of_2_s_is_told_and_survived() {
     assert_eq!(rig.segment_duration(), MediaDuration::from_millis(2_000));
     assert_eq!(rig.numbers(&ladder), [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]);
     assert!(rig.segments(&odd).len() >= 3);
-    assert!(rig.defects.contains(&Defect::GopMisfit));
+    assert!(rig.defects.contains(&Defect::GopMisfit) && rig.defects.contains(&Defect::NotSwitchable));
+    assert_eq!(rig.apart.iter().collect::<Vec<_>>(), [&odd]);
     assert_within_target(&rig, &odd);
+}
+
+#[test]
+fn the_gop_that_most_renditions_go_by_makes_the_grid() {
+    let mut rig = Rig::new(at(0.0));
+    // By name the odd one comes first.
+    let bodies = [("a", "bad/gop48_vs_50.cmfv"), ("b", "cmaf/v25_lo.cmfv"), ("c", "cmaf/v25_mid.cmfv")];
+    let bodies = bodies.map(|(name, file)| (track(name), crate::rig::header_and_fragments(&vector(file))));
+    for (id, (header, _)) in &bodies {
+        rig.header(id, &header.tracks[0]);
+    }
+    for n in 0..4 {
+        rig.pass(Duration::from_secs(2));
+        for (body, (id, (_, fragments))) in bodies.iter().enumerate() {
+            rig.fragment(id, body as u64, &fragments[n].tracks[0]);
+        }
+    }
+    rig.pass(Duration::from_secs(4));
+    assert_eq!(rig.segment_duration(), MediaDuration::from_millis(2_000));
+    assert_eq!(rig.apart.iter().collect::<Vec<_>>(), [&track("a")]);
+    for id in ["b", "c"] {
+        assert_eq!(rig.numbers(&track(id)), [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]);
+    }
+}
+
+#[test]
+fn a_rendition_that_is_alone_stands_not_apart() {
+    for name in ["gop48_vs_50", "idr_interval_drifts", "vfr", "open_gop"] {
+        let (rig, _) = run(&format!("bad/{name}.cmfv"));
+        assert!(rig.apart.is_empty(), "{name}");
+    }
 }
 
 #[test]

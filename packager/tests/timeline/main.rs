@@ -6,6 +6,7 @@ mod determinism;
 mod hostile;
 mod ladder;
 mod layouts;
+mod properties;
 mod restarts;
 mod rig;
 mod segmenter;

@@ -81,6 +81,8 @@ pub(crate) struct Rig {
     pub(crate) defects: Vec<Defect>,
     pub(crate) lost: Vec<(TrackId, SegmentNumber)>,
     pub(crate) resets: usize,
+    /// Renditions that nobody can switch to.
+    pub(crate) apart: std::collections::BTreeSet<TrackId>,
 }
 
 impl Rig {
@@ -100,6 +102,7 @@ impl Rig {
             defects: Vec::new(),
             lost: Vec::new(),
             resets: 0,
+            apart: std::collections::BTreeSet::new(),
         }
     }
 
@@ -185,8 +188,11 @@ impl Rig {
                 }
                 Output::Lost(id, through) => self.lost.push((id, through)),
                 Output::Generation { first, generation } => self.breaks.push((first, generation)),
+                Output::Apart(id, true) => assert!(self.apart.insert(id), "told once"),
+                Output::Apart(id, false) => assert!(self.apart.remove(&id), "told once"),
                 Output::Reset => {
                     self.resets += 1;
+                    self.apart.clear();
                     self.chunks.clear();
                     self.ends.clear();
                     self.plans.clear();

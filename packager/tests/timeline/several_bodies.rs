@@ -138,3 +138,39 @@ fn a_lagging_encoder_from_zero_is_no_restart() {
     assert!(rig.published(&id).windows(2).all(|p| p[1].decode_time - p[0].decode_time == 512));
     assert_eq!(track("v0"), id);
 }
+
+#[test]
+fn real_media_replaces_a_slate_of_the_same_time() {
+    let (real, slate) = (pictures(1), pictures(9));
+    let (mut rig, id) = rig_for(&real);
+    for (n, (real, slate)) in real.samples.chunks(50).zip(slate.samples.chunks(50)).enumerate().take(8) {
+        rig.pass(Duration::from_millis(1_900));
+        // The slate is first; the real encoder is away for two segments.
+        rig.assembler.push_slate(&id, 2, slate.to_vec(), rig.now);
+        rig.follow();
+        rig.pass(Duration::from_millis(100));
+        if !(3..5).contains(&n) {
+            rig.samples(&id, 1, real.to_vec());
+        }
+    }
+    rig.pass(Duration::from_secs(5));
+    let samples = rig.published(&id);
+    let marks: String = samples.chunks(50).map(|c| if c[0].data[0] == 9 { 's' } else { 'r' }).collect();
+    // Of a rival that was never heard, or not for long, nothing is awaited.
+    assert_eq!(marks, "srrsssrr");
+    assert_decodable(&samples);
+    assert!(samples.windows(2).all(|p| p[1].decode_time - p[0].decode_time == 512), "no gap");
+    assert_eq!(rig.assembler.counts(&id).missing, 0);
+}
+
+#[test]
+fn a_slate_without_a_rival_goes_straight_through() {
+    let slate = pictures(9);
+    let (mut rig, id) = rig_for(&slate);
+    for (n, chunk) in slate.samples.chunks(5).enumerate() {
+        rig.pass(Duration::from_millis(200));
+        rig.assembler.push_slate(&id, 1, chunk.to_vec(), rig.now);
+        rig.follow();
+        assert!(n < 20 || rig.published(&id).len() + 5 >= n * 5, "it waits for nobody");
+    }
+}

@@ -75,8 +75,7 @@ impl Assembler {
         let Some(track) = self.tracks.get_mut(id) else { return };
         track.changed |= track.is_published();
         track.session = Some(session);
-        track.raw.clear();
-        track.held.clear();
+        track.forget_unplaced();
         track.progress.restart(body);
         track.intake.restart(track.intake.reached());
         // What has been seen of the old run is all that will be.

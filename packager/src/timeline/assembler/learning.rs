@@ -36,9 +36,11 @@ impl Assembler {
         let evidence: Vec<Evidence> = videos().filter_map(|t| learner::read(&t.held, t.input.timescale)).collect();
         let Some(leading) = evidence.first().copied() else { return self.learn_without_pictures(anchor, now) };
         let wish = self.config.segment;
-        let undecided = evidence.iter().any(|e| matches!(e.gop, Gop::Unknown | Gop::Seen(_)));
-        let regular =
-            evidence.iter().find_map(|e| if let Gop::Regular(gop) = e.gop { Some((e.first, gop)) } else { None });
+        // A rendition that has been announced and is still to come counts as well.
+        let undecided =
+            evidence.len() < videos().count() || evidence.iter().any(|e| matches!(e.gop, Gop::Unknown | Gop::Seen(_)));
+        let regular = most_common(&evidence, wish);
+        let leading = regular.map_or(leading, |(evidence, _)| evidence);
         if !undecided || regular.is_some() {
             let told = *self.learning.told.get_or_insert(now);
             if !undecided || now.since(told) >= OTHERS_WAIT {
@@ -112,6 +114,7 @@ impl Assembler {
             for track in self.tracks.values_mut() {
                 track.segmenter = None;
                 track.irregular_seen = 0;
+                track.apart = false;
             }
         }
         self.grid = Some(grid);
@@ -125,6 +128,17 @@ impl Assembler {
             self.outputs.push(Output::Confirmed);
         }
     }
+}
+
+/// The GOP that most renditions go by, of equally common ones the first's, and one of those renditions.
+fn most_common(evidence: &[Evidence], wish: MediaDuration) -> Option<(Evidence, MediaDuration)> {
+    let regular: Vec<(Evidence, MediaDuration)> =
+        evidence.iter().filter_map(|e| if let Gop::Regular(gop) = e.gop { Some((*e, gop)) } else { None }).collect();
+    let alike = |gop: MediaDuration| {
+        let segment = nearest_multiple(gop, wish);
+        regular.iter().filter(|(_, other)| nearest_multiple(*other, wish) == segment).count()
+    };
+    regular.iter().rev().max_by_key(|(_, gop)| alike(*gop)).copied()
 }
 
 /// The grid of a source. One that tells UTC is cut on the epoch; any other on its own zero, or where its first key frame

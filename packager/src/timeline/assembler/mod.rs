@@ -13,6 +13,7 @@ mod output;
 mod track;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use headwater_media::{Generation, Grid, Kind, MediaDuration, MediaTime, SegmentNumber, Timescale, TrackId, UtcTime};
 
@@ -32,6 +33,8 @@ use crate::Sample;
 const SECONDS_MAX: i64 = 1 << 33;
 /// More ticks a second than these are nobody's: grid arithmetic is exact up to here.
 const TICKS_PER_SECOND_MAX: i64 = 1 << 30;
+/// Longer than anything waits for evidence.
+const WAITS_MAX: Duration = Duration::from_secs(60);
 /// A frame or a cue that claims to last longer is cut short.
 const FRAME_SECONDS_MAX: i64 = 10;
 const CUE_SECONDS_MAX: i64 = 3_600;
@@ -121,7 +124,7 @@ impl Assembler {
 
     /// What happened to a track's arrivals.
     pub fn counts(&self, track: &TrackId) -> Counts {
-        self.tracks.get(track).map(|t| t.intake.counts()).unwrap_or_default()
+        self.tracks.get(track).map(TrackState::counts).unwrap_or_default()
     }
 
     /// What the newest source's clock should show at `now`, in ticks of `timescale`, if its zero is known: where a
@@ -164,16 +167,25 @@ impl Assembler {
     }
 
     /// A fragment of a track whose header is known; times in source ticks, edit list applied, 32-bit times unrolled.
-    pub fn push(&mut self, id: &TrackId, body: u64, mut samples: Vec<Sample>, now: UtcTime) {
+    pub fn push(&mut self, id: &TrackId, body: u64, samples: Vec<Sample>, now: UtcTime) {
+        self.arrive(id, Raw { body, slate: false, samples, received: now }, now);
+    }
+
+    /// As [`Self::push`], of a fragment that says it is a slate: real media of the same time is worth waiting for.
+    pub fn push_slate(&mut self, id: &TrackId, body: u64, samples: Vec<Sample>, now: UtcTime) {
+        self.arrive(id, Raw { body, slate: true, samples, received: now }, now);
+    }
+
+    fn arrive(&mut self, id: &TrackId, mut raw: Raw, now: UtcTime) {
         let Some(track) = self.tracks.get(id) else { return };
-        if samples.is_empty() {
+        if raw.samples.is_empty() {
             return;
         }
-        if !is_sane(&mut samples, track.input) {
+        if !is_sane(&mut raw.samples, track.input) {
             return self.outputs.push(Output::Defect(Some(id.clone()), Defect::BadTime));
         }
         self.first_media.get_or_insert(now);
-        self.step(id, Raw { body, samples, received: now }, now);
+        self.step(id, raw, now);
         self.settle(now);
     }
 
@@ -191,6 +203,24 @@ impl Assembler {
             self.cut(id, &ready);
         }
         self.give_up_lost(now);
+    }
+
+    /// Nothing will follow: what waits for something missing is taken without it, and what is open ends.
+    pub fn end(&mut self, now: UtcTime) {
+        self.advance(now);
+        self.settle(now + WAITS_MAX);
+        let ids: Vec<TrackId> = self.tracks.keys().cloned().collect();
+        for id in &ids {
+            let mut ready = Vec::new();
+            if let Some(track) = self.tracks.get_mut(id) {
+                let half = track.half_frame();
+                track.intake.flush(half, now, &mut ready);
+            }
+            self.cut(id, &ready);
+            self.interrupt(id, Segmenter::interrupt);
+            // What could not be placed in time by now never will be.
+            self.tracks.get_mut(id).into_iter().for_each(TrackState::forget_unplaced);
+        }
     }
 
     /// When something that waits stops waiting.
@@ -279,6 +309,24 @@ impl Assembler {
                 self.cut(id, &[]);
             }
         }
+        self.tell_apart();
+    }
+
+    /// Tells which renditions cannot be switched to: those that do not fit while another does.
+    fn tell_apart(&mut self) {
+        let misfit = |t: &TrackState| t.segmenter.as_ref().is_some_and(Segmenter::is_misfit);
+        let videos = || self.tracks.values().filter(|t| t.input.kind == Kind::Video && t.segmenter.is_some());
+        let others = self.learning.confirmed && videos().any(|t| !misfit(t));
+        for (id, track) in &mut self.tracks {
+            let apart = others && misfit(track);
+            if std::mem::replace(&mut track.apart, apart) == apart {
+                continue;
+            }
+            if apart {
+                self.outputs.push(Output::Defect(Some(id.clone()), Defect::NotSwitchable));
+            }
+            self.outputs.push(Output::Apart(id.clone(), apart));
+        }
     }
 
     /// The newest time any track has reached, or had before a restart.
@@ -293,9 +341,7 @@ impl Assembler {
         self.interrupt(id, Segmenter::change);
         let Some(track) = self.tracks.get_mut(id) else { return };
         track.changed |= track.is_published();
-        track.raw.clear();
-        track.doubt = None;
-        track.held.clear();
+        track.forget_unplaced();
         track.opening = None;
         let half = MediaDuration::new(track.half_frame(), track.input.timescale);
         let floor = track.end().map(|end| (end - half).rescale(input.timescale).ticks());

@@ -70,6 +70,8 @@ pub enum Defect {
     Restart,
     /// The encoder's header changed.
     HeaderChange,
+    /// A rendition's GOP does not fit the segments of the others: nobody can switch to it.
+    NotSwitchable,
     /// A fragment's times are none that media can have.
     BadTime,
 }
@@ -83,6 +85,7 @@ impl Defect {
             Self::Overflow => "overflow",
             Self::Restart => "restart",
             Self::HeaderChange => "header_change",
+            Self::NotSwitchable => "not_switchable",
             Self::BadTime => "bad_time",
         }
     }
@@ -118,6 +121,8 @@ pub enum Output {
         /// Its number.
         generation: Generation,
     },
+    /// Whether the rendition stands apart from now on: its borders wander against those of the others.
+    Apart(TrackId, bool),
     /// The first guess of the grid was wrong: forget everything published, the channel begins now.
     Reset,
     /// Count and log.

@@ -5,7 +5,7 @@ use headwater_media::{Generation, Grid, Kind, MediaDuration, MediaTime, SegmentN
 
 use super::output::{Config, TrackInput, TrackPlan};
 use crate::Sample;
-use crate::timeline::intake::Intake;
+use crate::timeline::intake::{Arrival, Counts, Intake};
 use crate::timeline::learner;
 use crate::timeline::progress::{Doubt, Progress, Raw};
 use crate::timeline::segmenter::{Rules, Segmenter};
@@ -38,6 +38,8 @@ pub(super) struct TrackState {
     /// The newest segment of which a part has been told, or the loss.
     pub(super) told: Option<SegmentNumber>,
     pub(super) irregular_seen: u64,
+    /// It has been told that nobody can switch to it.
+    pub(super) apart: bool,
     /// Duration of the first fragment, if it opened with its only sync sample, else zero.
     pub(super) opening: Option<MediaDuration>,
     /// A new segmenter does not cut segments up to this one again.
@@ -63,6 +65,7 @@ impl TrackState {
             changed: false,
             told: None,
             irregular_seen: 0,
+            apart: false,
             opening: None,
             resume_after: None,
             absent: false,
@@ -102,6 +105,23 @@ impl TrackState {
         self.position().is_some() || self.resume_after.is_some() && self.plan.is_some()
     }
 
+    /// What happened to its arrivals.
+    pub(super) fn counts(&self) -> Counts {
+        let segmenter = self.segmenter.as_ref().or(self.earlier.as_ref()).map_or(0, Segmenter::unjoined);
+        let counts = self.intake.counts();
+        Counts { unjoined: counts.unjoined + segmenter, ..counts }
+    }
+
+    /// Forgets what has come of a run or a coding that has ended and was not cut.
+    pub(super) fn forget_unplaced(&mut self) {
+        let raw: usize = self.raw.iter().map(|raw| raw.samples.len()).sum();
+        let held = if self.segmenter.is_none() { self.held.len() } else { 0 };
+        let doubtful = self.doubt.take().map_or(0, |doubt| doubt.samples());
+        self.intake.count_unjoined(raw + held + doubtful);
+        self.raw.clear();
+        self.held.clear();
+    }
+
     /// Takes a fragment to be mapped; false if the bound made room by forgetting what had come before.
     pub(super) fn accept(&mut self, raw: Raw, samples_max: usize) -> bool {
         self.absent = false;
@@ -128,7 +148,8 @@ impl TrackState {
             for sample in &mut samples {
                 sample.decode_time = sample.decode_time.saturating_add(offset);
             }
-            self.intake.push(raw.body, samples, half, raw.received, &mut ready);
+            let arrival = Arrival { body: raw.body, slate: raw.slate, samples, received: raw.received };
+            self.intake.push(arrival, half, &mut ready);
         }
         ready
     }
