@@ -6,6 +6,7 @@ mod lag;
 mod ledger;
 mod pacer;
 mod release;
+mod sources;
 mod status;
 mod task;
 mod view;
@@ -46,11 +47,17 @@ pub enum Command {
     Closed {
         /// Stream name.
         name: String,
+        /// The body.
+        body: u64,
     },
     /// A track's header.
     Header {
         /// Stream name it came under.
         name: String,
+        /// The body it belongs to.
+        body: u64,
+        /// That body is one without end, rather than an object of many.
+        long: bool,
         /// The track.
         track: TrackId,
         /// Its header.
@@ -62,6 +69,8 @@ pub enum Command {
         track: TrackId,
         /// The body it came in.
         body: u64,
+        /// It says that it is a slate.
+        slate: bool,
         /// Its samples, in source time.
         fragment: TrackFragment,
     },

@@ -24,13 +24,19 @@ impl Task {
 
     /// Publishes every part that is due.
     pub(super) fn release(&mut self, now: UtcTime) {
-        self.write_out(now, |task, id, front| task.due(id, front).is_none_or(|due| due <= now));
+        self.write_out(now, true, |task, id, front| task.due(id, front).is_none_or(|due| due <= now));
         self.settle(now);
     }
 
-    /// Publishes what waits without regard to its pace, completes what is open, and says that nothing will follow.
+    /// Publishes what has come to its last sample, completes what is open, and says that nothing will follow.
     pub(super) fn end(&mut self, now: UtcTime) {
-        self.write_out(now, |_, _, _| true);
+        if self.ended {
+            return;
+        }
+        self.assembler.end(now);
+        self.follow(now);
+        // NB: the end is told with the last of it, so that who waits sees it.
+        self.write_out(now, false, |_, _, _| true);
         self.ended = true;
         self.state = State::Ended;
         self.settled = true;
@@ -42,7 +48,7 @@ impl Task {
         self.show();
     }
 
-    fn write_out(&mut self, now: UtcTime, is_due: impl Fn(&Self, &TrackId, &(UtcTime, Output)) -> bool) {
+    fn write_out(&mut self, now: UtcTime, tell: bool, is_due: impl Fn(&Self, &TrackId, &(UtcTime, Output)) -> bool) {
         let ids: Vec<TrackId> = self.tracks.keys().cloned().collect();
         for id in &ids {
             let mut published = false;
@@ -50,7 +56,7 @@ impl Task {
                 && let Some(front) = self.tracks.get(id).and_then(|t| t.queue.front())
                 && is_due(self, id, front)
             {
-                published |= self.write_next(id, now);
+                published |= self.write_next(id, now, tell);
             }
             if published {
                 self.last_part = Some(now);
@@ -71,8 +77,8 @@ impl Task {
         track.drained
     }
 
-    /// Writes the oldest decision of a track and tells whoever waits. True if it was a part.
-    fn write_next(&mut self, id: &TrackId, now: UtcTime) -> bool {
+    /// Writes the oldest decision of a track and, if asked to, tells whoever waits. True if it was a part.
+    fn write_next(&mut self, id: &TrackId, now: UtcTime, tell: bool) -> bool {
         let Some(TrackTask { queue, writer, headers, header, .. }) = self.tracks.get_mut(id) else { return false };
         let Some((_, output)) = queue.pop_front() else { return false };
         let Some(writer) = writer else { return false };
@@ -85,19 +91,23 @@ impl Task {
                 // The segment's end belongs to the version of its last part.
                 let ends = matches!(queue.front(), Some((_, Output::End { .. })));
                 writer.part(&self.channel, &self.context, header, generation, &self.breaks, part, now);
-                if !ends {
+                if tell && !ends {
                     self.publish(id, now);
                 }
                 return true;
             }
             Output::End { number, .. } => {
                 writer.end_segment(&self.context, number);
-                self.publish(id, now);
+                if tell {
+                    self.publish(id, now);
+                }
                 self.keep_budget();
             }
             Output::Lost(_, number) => {
                 writer.lose(&self.context, &self.breaks, number);
-                self.publish(id, now);
+                if tell {
+                    self.publish(id, now);
+                }
             }
             _ => {}
         }
@@ -109,7 +119,7 @@ impl Task {
             return;
         };
         let limit = end - self.settings.part();
-        let reports = self.tracks.iter().filter(|(other, _)| *other != id);
+        let reports = self.tracks.iter().filter(|(other, track)| *other != id && !track.apart);
         let reports = reports.filter_map(|(other, t)| t.writer.as_ref()?.report_at(other, limit)).collect();
         let pending = self.breaks.last().copied();
         if let Some(writer) = self.tracks.get_mut(id).and_then(|t| t.writer.as_mut()) {

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::commit::TrackWriter;
 use super::lag::Lag;
 use super::pacer::Pacer;
+use super::sources::{Sources, Verdict};
 use super::{Channel, Command, Context, State};
 use crate::config;
 use crate::metrics::{ChannelLabel, DefectLabel};
@@ -34,11 +35,15 @@ pub(super) struct TrackTask {
     /// The header of each generation, fixed when its first part was cut.
     pub(super) headers: BTreeMap<Generation, TrackHeader>,
     clock: SourceClock,
+    /// Who sends it.
+    sources: Sources,
     /// What was decided and when, in the order of its release.
     pub(super) queue: VecDeque<(UtcTime, Output)>,
     pub(super) writer: Option<TrackWriter>,
     /// The origin stops, and this track's last segment is whole.
     pub(super) drained: bool,
+    /// Nobody can switch to it: manifests leave it out.
+    pub(super) apart: bool,
 }
 
 /// A DASH Period, an HLS discontinuity sequence number.
@@ -188,7 +193,8 @@ impl Task {
             Command::Opened { name } => {
                 *self.expected.entry(name).or_default() += 1;
             }
-            Command::Closed { name } => {
+            Command::Closed { name, body } => {
+                self.tracks.values_mut().for_each(|track| track.sources.closed(body));
                 if let Some(open) = self.expected.get_mut(&name) {
                     *open = open.saturating_sub(1);
                     if *open == 0 {
@@ -196,8 +202,13 @@ impl Task {
                     }
                 }
             }
-            Command::Header { name, track, header } => self.header(name, track, *header, now),
-            Command::Fragment { track, body, fragment } => self.fragment(&track, body, fragment, now),
+            Command::Header { name, body, long, track, header } => {
+                self.header(name, &track, *header.clone(), now);
+                if let Some(track) = self.tracks.get_mut(&track) {
+                    track.sources.header(body, header.into(), long);
+                }
+            }
+            Command::Fragment { track, body, slate, fragment } => self.fragment(&track, (body, slate), fragment, now),
             Command::ExpectHint => self.assembler.expect_hint(),
             Command::HintSegment(duration) => self.assembler.hint_segment(duration, now),
             Command::HintAnchor(offset) => self.assembler.hint_anchor(offset, now),
@@ -230,60 +241,98 @@ impl Task {
         self.settle(now);
     }
 
-    fn header(&mut self, name: String, track: TrackId, header: TrackHeader, now: UtcTime) {
+    /// A header of a new track makes it; of a known one it takes effect with the fragments it describes.
+    fn header(&mut self, name: String, track: &TrackId, header: TrackHeader, now: UtcTime) {
         let input = TrackInput { kind: header.kind, timescale: header.timescale };
         let full = self.tracks.len() >= TRACKS_MAX;
-        match self.tracks.get_mut(&track) {
+        match self.tracks.get_mut(track) {
             None if full => self.count_defect("too_many_tracks"),
             None => {
                 info!(channel = %self.channel.id, %track, kind = %header.kind, codec = %header.codec, "track");
-                self.assembler.header(&track, input);
+                self.assembler.header(track, input);
                 let state = TrackTask {
                     name,
                     header,
                     headers: BTreeMap::new(),
                     clock: SourceClock::near(self.assembler.source_time(input.timescale, now)),
+                    sources: Sources::default(),
                     queue: VecDeque::new(),
                     writer: None,
                     drained: false,
+                    apart: false,
                 };
-                self.tracks.insert(track, state);
+                self.tracks.insert(track.clone(), state);
             }
-            Some(known) => match known.header.compatible_with(&header) {
-                Compatibility::Same => {}
-                Compatibility::Merged => known.header = header,
-                Compatibility::NewGeneration => {
-                    let rescaled = known.header.timescale != input.timescale;
-                    // NB: what this ends still belongs to the old header.
-                    self.assembler.header(&track, input);
-                    self.follow(now);
-                    if let Some(known) = self.tracks.get_mut(&track) {
-                        known.header = header;
-                        if rescaled {
-                            known.clock = SourceClock::new();
-                        }
-                    }
-                }
-            },
+            Some(known) if known.header.compatible_with(&header) == Compatibility::Merged => known.header = header,
+            Some(_) => {}
         }
         self.follow(now);
     }
 
-    fn fragment(&mut self, id: &TrackId, body: u64, fragment: TrackFragment, now: UtcTime) {
+    fn fragment(&mut self, id: &TrackId, (body, slate): (u64, bool), fragment: TrackFragment, now: UtcTime) {
         if self.ended {
             return;
         }
-        let Some(track) = self.tracks.get_mut(id) else { return };
-        let mut samples = fragment.samples;
-        track.clock.place(fragment.decode_time, &mut samples);
-        for sample in &mut samples {
-            track.header.apply_edit(sample);
+        let mut rest = fragment.samples;
+        let mut written = Some(fragment.decode_time);
+        while !rest.is_empty() {
+            let Some(track) = self.tracks.get_mut(id) else { return };
+            let mut header = track.sources.header_of(body).unwrap_or_else(|| Arc::new(track.header.clone()));
+            if let Some(own) = header.contradicted_by(&rest[0]) {
+                header = Arc::new(own);
+                track.sources.header(body, Arc::clone(&header), false);
+            }
+            let next = rest.iter().skip(1).position(|sample| header.contradicted_by(sample).is_some());
+            let later = next.map_or_else(Vec::new, |at| rest.split_off(at + 1));
+            let mut samples = std::mem::replace(&mut rest, later);
+            match track.sources.judge(body, &header, &track.header, now) {
+                Verdict::OnAir => {}
+                Verdict::TakesOver => self.take_over(id, &header, now),
+                Verdict::StandsBy(begins) => {
+                    if begins {
+                        warn!(channel = %self.channel.id, track = %id, defect = "other_coding", "input defect");
+                        self.count_defect("other_coding");
+                    }
+                    return;
+                }
+            }
+            let Some(track) = self.tracks.get_mut(id) else { return };
+            if let Some(written) = written.take() {
+                // All of the fragment moves as its first sample does.
+                let before = samples.first().map_or(0, |s| s.decode_time);
+                track.clock.place(written, &mut samples);
+                let moved = samples.first().map_or(0, |s| s.decode_time).saturating_sub(before);
+                rest.iter_mut().for_each(|s| s.decode_time = s.decode_time.saturating_add(moved));
+            } else {
+                track.clock =
+                    SourceClock::near(samples.last().map(|s| s.decode_time.saturating_add(i64::from(s.duration))));
+            }
+            samples.iter_mut().for_each(|sample| header.apply_edit(sample));
+            if slate {
+                self.assembler.push_slate(id, body, samples, now);
+            } else {
+                self.assembler.push(id, body, samples, now);
+            }
         }
-        self.assembler.push(id, body, samples, now);
+    }
+
+    /// What a track sends from here on is coded otherwise.
+    fn take_over(&mut self, id: &TrackId, header: &TrackHeader, now: UtcTime) {
+        let input = TrackInput { kind: header.kind, timescale: header.timescale };
+        // NB: what this ends still belongs to the old header.
+        self.assembler.header(id, input);
+        self.follow(now);
+        if let Some(track) = self.tracks.get_mut(id) {
+            let rescaled = track.header.timescale != header.timescale;
+            track.header = header.clone();
+            if rescaled {
+                track.clock = SourceClock::new();
+            }
+        }
     }
 
     /// Carries out what the timeline has decided.
-    fn follow(&mut self, now: UtcTime) {
+    pub(super) fn follow(&mut self, now: UtcTime) {
         let outputs = self.assembler.take();
         if self.ended {
             // What was still on its way when the channel was ended does not bring it back.
@@ -340,6 +389,12 @@ impl Task {
                     // Its headers can be asked for from now on.
                     self.show();
                 }
+                Output::Apart(id, apart) => {
+                    if let Some(track) = self.tracks.get_mut(&id) {
+                        track.apart = apart;
+                        self.show();
+                    }
+                }
                 Output::Confirmed => keep = true,
                 Output::Reset => self.reset(),
                 Output::Defect(track, defect) => {
@@ -387,6 +442,7 @@ impl Task {
         for track in self.tracks.values_mut() {
             track.queue.clear();
             track.headers.clear();
+            track.apart = false;
             if let Some(writer) = track.writer.take() {
                 self.context.memory.remove(writer.edge.store.length_bytes());
             }

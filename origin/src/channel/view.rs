@@ -132,8 +132,8 @@ impl Task {
             let listed = self.settings.listed(g.duration());
             Targets::new(g.duration(), self.settings.part(), listed)
         });
-        let tracks =
-            self.tracks.values_mut().filter_map(|t| t.writer.as_mut()).filter(|w| w.window.first_number().is_some());
+        let tracks = self.tracks.values_mut().filter(|t| !t.apart).filter_map(|t| t.writer.as_mut());
+        let tracks = tracks.filter(|w| w.window.first_number().is_some());
         View {
             state: self.state,
             started: self.started,

@@ -63,10 +63,17 @@ impl Error {
 
 static NEXT_BODY: AtomicU64 = AtomicU64::new(1);
 
+/// A number that no other body of this process has.
+pub fn next_id() -> u64 {
+    NEXT_BODY.fetch_add(1, Ordering::Relaxed)
+}
+
 /// What one body is read against.
 pub struct Context<'a> {
     /// Where it goes.
     pub channel: &'a Channel,
+    /// The body's own number.
+    pub id: u64,
     /// Bounds.
     pub limits: &'a config::Ingest,
     /// Stream name.
@@ -93,7 +100,6 @@ pub async fn read(context: &Context<'_>, body: &mut Body) -> Result<(), Error> {
         tracks_max: context.limits.tracks_max,
         samples_max: context.limits.samples_max,
     };
-    let id = NEXT_BODY.fetch_add(1, Ordering::Relaxed);
     // After our restart the header kept on disk is the only one: senders do not repeat it.
     let mut reader = match context.channel.names.header(context.name, context.object) {
         Some(header) => Reader::with_header(header, limits),
@@ -105,22 +111,22 @@ pub async fn read(context: &Context<'_>, body: &mut Body) -> Result<(), Error> {
     while let Some(bytes) = next(body, context.limits.body_idle()).await? {
         (context.received)(bytes.len() as u64);
         let Some(inflater) = &mut inflater else {
-            take(context, id, &mut reader, bytes, &mut events, &mut progress).await?;
+            take(context, &mut reader, bytes, &mut events, &mut progress).await?;
             continue;
         };
         inflater.push(bytes);
         while let Some(bytes) = inflater.unfold().map_err(Error::Inflate)? {
-            take(context, id, &mut reader, bytes, &mut events, &mut progress).await?;
+            take(context, &mut reader, bytes, &mut events, &mut progress).await?;
         }
     }
     if let Some(inflater) = inflater {
         let rest = inflater.finish().map_err(Error::Inflate)?;
-        take(context, id, &mut reader, rest, &mut events, &mut progress).await?;
+        take(context, &mut reader, rest, &mut events, &mut progress).await?;
     }
     let header = reader.header().cloned();
     let end = reader.finish(&mut events)?;
     for event in events.drain(..) {
-        pass(context, id, header.clone(), event, &mut progress).await?;
+        pass(context, header.clone(), event, &mut progress).await?;
     }
     if end.stump_bytes > 0 {
         debug!(channel = %context.channel.id, path = context.path, stump_bytes = end.stump_bytes, "body ended inside a fragment");
@@ -167,7 +173,6 @@ async fn next(body: &mut Body, idle: Duration) -> Result<Option<Bytes>, Error> {
 /// Reads the next bytes; what they complete is passed on.
 async fn take(
     context: &Context<'_>,
-    id: u64,
     reader: &mut Reader,
     bytes: Bytes,
     events: &mut Vec<Event>,
@@ -176,7 +181,7 @@ async fn take(
     let pushed = reader.push(bytes, events);
     for event in events.drain(..) {
         let header = reader.header().cloned();
-        pass(context, id, header, event, progress).await?;
+        pass(context, header, event, progress).await?;
     }
     pushed.map_err(Error::Media)
 }
@@ -192,7 +197,6 @@ struct Progress {
 
 async fn pass(
     context: &Context<'_>,
-    id: u64,
     header: Option<Arc<Header>>,
     event: Event,
     progress: &mut Progress,
@@ -215,7 +219,7 @@ async fn pass(
                 progress.announced = true;
                 announce(context, &header).await?;
             }
-            pass_fragment(context, id, &header, fragment, &mut progress.begun).await
+            pass_fragment(context, &header, fragment, &mut progress.begun).await
         }
         Event::EventMessage(_) | Event::EndOfStream => Ok(()),
     }
@@ -225,6 +229,8 @@ async fn announce(context: &Context<'_>, header: &Arc<Header>) -> Result<(), Err
     for track in &header.tracks {
         let command = Command::Header {
             name: context.name.to_owned(),
+            body: context.id,
+            long: !context.object,
             track: track_id(context.name, header, track),
             header: Box::new(track.clone()),
         };
@@ -237,11 +243,11 @@ async fn announce(context: &Context<'_>, header: &Arc<Header>) -> Result<(), Err
 
 async fn pass_fragment(
     context: &Context<'_>,
-    id: u64,
     header: &Header,
     fragment: cmaf::Fragment,
     begun: &mut bool,
 ) -> Result<(), Error> {
+    let slate = fragment.brands.slate;
     for part in fragment.tracks {
         let Some(track) = header.track(part.source_id) else { continue };
         if !*begun
@@ -252,7 +258,8 @@ async fn pass_fragment(
             track.apply_edit(&mut first);
             context.channel.names.note_start(context.path, MediaTime::new(first.presentation_time(), track.timescale));
         }
-        let command = Command::Fragment { track: track_id(context.name, header, track), body: id, fragment: part };
+        let command =
+            Command::Fragment { track: track_id(context.name, header, track), body: context.id, slate, fragment: part };
         if !context.channel.send(command).await {
             return Err(Error::Gone);
         }

@@ -139,6 +139,8 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
 struct Open {
     channel: Arc<Channel>,
     name: String,
+    /// The body's number.
+    id: u64,
     /// An endless body, whose begin and end are worth a log line.
     long: bool,
     gauge: crate::metrics::Gauge,
@@ -155,7 +157,8 @@ impl Open {
         }
         let clock = origin.context.clock;
         channel.body_opened(clock.now());
-        let open = Self { channel: Arc::clone(channel), name: name.to_owned(), long, gauge, clock };
+        let open =
+            Self { channel: Arc::clone(channel), name: name.to_owned(), id: body::next_id(), long, gauge, clock };
         channel.send(Command::Opened { name: name.to_owned() }).await;
         open
     }
@@ -168,8 +171,8 @@ impl Drop for Open {
         if self.long {
             info!(channel = %self.channel.id, stream = self.name, "push ends");
         }
-        let (channel, name) = (Arc::clone(&self.channel), std::mem::take(&mut self.name));
-        tokio::spawn(async move { channel.send(Command::Closed { name }).await });
+        let (channel, name, body) = (Arc::clone(&self.channel), std::mem::take(&mut self.name), self.id);
+        tokio::spawn(async move { channel.send(Command::Closed { name, body }).await });
     }
 }
 
@@ -186,12 +189,13 @@ async fn media(origin: &Origin, channel: &Arc<Channel>, stream: Stream<'_>, mut 
     let Stream { name, path, object, gzip } = stream;
     let bytes =
         origin.context.metrics.ingest_bytes.get_or_create_owned(&ChannelLabel { channel: channel.id.to_string() });
-    let _open = Open::begin(origin, channel, name, !object).await;
+    let open = Open::begin(origin, channel, name, !object).await;
     let received = move |n: u64| {
         bytes.inc_by(n);
     };
     let config = origin.config();
-    let context = body::Context { channel, limits: &config.ingest, name, path, object, gzip, received: &received };
+    let context =
+        body::Context { channel, id: open.id, limits: &config.ingest, name, path, object, gzip, received: &received };
     match body::read(&context, &mut body).await {
         Ok(()) => empty(StatusCode::OK),
         Err(error) => {
