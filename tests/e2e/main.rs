@@ -4,6 +4,7 @@
 mod audit;
 mod boxes;
 mod check;
+mod corpus;
 mod dash;
 mod harness;
 mod hls;
