@@ -4,7 +4,7 @@
 CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help demo test check web players setup-demo setup-test setup-bench unit e2e load bench soak reference
+.PHONY: help demo test check web players setup-demo setup-test setup-bench unit e2e load bench soak reference fuzz
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make bench    what packaging, rendering and serving cost, beside ffmpeg and nginx, as a table"
 	@echo "make load     its last part: load on a real origin process"
 	@echo "make soak     a day of input in minutes, and an origin killed a hundred times"
+	@echo "make fuzz     every fuzz target for a minute (FUZZ_SECONDS)"
 	@echo "make check    format, lints, licences"
 	@echo "make reference  write docs/reference and the example configuration from the code"
 	@echo "make web      build the watch page into web/dist"
@@ -90,3 +91,8 @@ soak:
 	$(CARGO) test $(LOCKED) --release -p headwater-origin --test rows -- --ignored --nocapture soak::
 	$(CARGO) build $(LOCKED) --workspace --bins --tests
 	HEADWATER_KILLS=$${HEADWATER_KILLS:-100} $(CARGO) test $(LOCKED) --workspace --test e2e -- kills:: --nocapture
+
+FUZZ_SECONDS ?= 60
+
+fuzz:
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
