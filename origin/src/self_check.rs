@@ -52,7 +52,13 @@ pub async fn run(origin: Weak<Origin>, shutdown: Shutdown) {
             continue;
         }
         let channels = origin.channels();
-        watched.retain(|id, _| channels.iter().any(|channel| channel.id == *id));
+        watched.retain(|id, _| {
+            let here = channels.iter().any(|channel| channel.id == *id);
+            if !here {
+                forget(origin.metrics(), id);
+            }
+            here
+        });
         for channel in channels {
             let due = watched.remove(&channel.id).unwrap_or_default();
             let id = channel.id.clone();
@@ -66,6 +72,14 @@ pub async fn run(origin: Weak<Origin>, shutdown: Shutdown) {
                 return;
             }
         }
+    }
+}
+
+/// Rows of a channel that is gone go with it.
+fn forget(metrics: &Metrics, id: &ChannelId) {
+    metrics.self_check_texts.remove(&ChannelLabel { channel: id.to_string() });
+    for rule in hls::all().into_iter().chain(dash::all()).chain([&UNREADABLE]) {
+        metrics.self_check_violations.remove(&RuleLabel { channel: id.to_string(), rule: rule.name });
     }
 }
 
