@@ -106,7 +106,8 @@ pub(crate) async fn start(config: Config, shutdown: &Shutdown) -> anyhow::Result
     let address = socket.local_addr()?;
     let origin = Origin::start(config, Clock::System, shutdown.clone())?;
     let service = Arc::clone(&origin).service(watch::router());
-    tokio::spawn(listener::serve(socket, tls.clone(), service, listener::Limits::default(), shutdown.clone()));
+    let (limits, tally) = (origin.config().http.limits(), Arc::clone(origin.tally()));
+    tokio::spawn(listener::serve(socket, tls.clone(), service, limits, tally, shutdown.clone()));
     Ok(Running { origin, address, scheme, tls })
 }
 

@@ -4,7 +4,7 @@
 //! Readers pull at their own pace and share the chunks; a slow one holds reference counts, never copies. A failed body
 //! ends every reader with an error, so a stump can never be taken for the whole (RFC 9112, 8: an incomplete message).
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -84,6 +84,18 @@ impl Growing {
         });
     }
 
+    /// Lets go of the bytes: whoever has not read them all is cut off.
+    pub fn withdraw(&self) {
+        // NB: edge before bytes: a reader that finds no chunk must find the failure.
+        self.inner.edge.send_modify(|edge| edge.end = Some(End::Failed));
+        *self.inner.chunks.write() = Vec::new();
+    }
+
+    /// A handle that keeps nothing alive.
+    pub fn downgrade(&self) -> Fading {
+        Fading { inner: Arc::downgrade(&self.inner) }
+    }
+
     /// How it ended, if it has.
     pub fn ended(&self) -> Option<End> {
         self.inner.edge.borrow().end
@@ -112,6 +124,19 @@ impl Growing {
     }
 }
 
+/// A body that lives as long as its readers.
+#[derive(Clone, Debug, Default)]
+pub struct Fading {
+    inner: Weak<Inner>,
+}
+
+impl Fading {
+    /// The body, if anybody still reads it.
+    pub fn upgrade(&self) -> Option<Growing> {
+        self.inner.upgrade().map(|inner| Growing { inner })
+    }
+}
+
 /// One reader's place in a growing body.
 #[derive(Debug)]
 pub struct Reader {
@@ -129,9 +154,11 @@ impl Reader {
         loop {
             let edge = *self.edge.borrow_and_update();
             if self.next < edge.chunks {
-                let chunk = self.inner.chunks.read().get(self.next).cloned();
+                let Some(chunk) = self.inner.chunks.read().get(self.next).cloned() else {
+                    return Err(Failed { length_bytes: edge.length_bytes });
+                };
                 self.next += 1;
-                return Ok(chunk);
+                return Ok(Some(chunk));
             }
             match edge.end {
                 Some(End::Complete) => return Ok(None),
@@ -180,5 +207,21 @@ mod tests {
         body.end(End::Failed);
         body.end(End::Complete);
         assert_eq!(all(body.reader()).await, Err(Failed { length_bytes: 2 }));
+    }
+
+    #[tokio::test]
+    async fn a_reader_of_a_body_that_is_withdrawn_is_cut_off() {
+        let body = Growing::new();
+        body.append(Bytes::from_static(b"ab"));
+        body.append(Bytes::from_static(b"cd"));
+        body.end(End::Complete);
+        let mut reader = body.reader();
+        assert_eq!(reader.next().await.unwrap().unwrap(), "ab");
+        let fading = body.downgrade();
+        drop(body);
+        fading.upgrade().unwrap().withdraw();
+        assert_eq!(reader.next().await, Err(Failed { length_bytes: 4 }));
+        drop(reader);
+        assert!(fading.upgrade().is_none());
     }
 }

@@ -3,11 +3,16 @@
 
 pub mod growing;
 pub mod gzip;
+pub mod limits;
 pub mod listener;
+mod places;
+mod pulse;
 pub mod range;
+mod response;
 pub mod shutdown;
 pub mod tag;
 pub mod tls;
+mod watched;
 
 pub use growing::Growing;
 pub use shutdown::Shutdown;

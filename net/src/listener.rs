@@ -6,15 +6,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,32 +23,12 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 
+use crate::limits::{self, Limits, Tally};
+use crate::places::Places;
+use crate::pulse::{Overdue, Pulse, Watch};
+use crate::response::{Pace, Paced, Streams, watched_by_stream};
+use crate::watched::Watched;
 use crate::{Shutdown, tls};
-
-/// Bounds of a listener.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Connections at once; one more is closed at once.
-    pub connections_max: usize,
-    /// How long a connection may take for a request head, idle keep-alive time included. Encoders keep idle
-    /// connections for a segment and more; closing one makes ffmpeg exit.
-    pub head_timeout: Duration,
-    /// Streams of one HTTP/2 connection at once.
-    pub h2_streams_max: u32,
-    /// Bytes of a request head.
-    pub head_bytes_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections_max: 65_536,
-            head_timeout: Duration::from_secs(120),
-            h2_streams_max: 1_024,
-            head_bytes_max: 64 * 1024,
-        }
-    }
-}
 
 /// What a handler may ask of its connection.
 #[derive(Clone, Debug)]
@@ -87,6 +67,9 @@ pub fn routes(
     }
 }
 
+/// Descriptors that are left for files and for accepting a connection only to refuse it.
+const DESCRIPTORS_SPARE: usize = 128;
+
 /// Serves what `service` makes for each connection until the shutdown closes it, then lets open requests finish.
 ///
 /// While the shutdown has only started, connections are taken still: whoever comes is told so by an answer.
@@ -94,14 +77,22 @@ pub async fn serve<M, S>(
     listener: TcpListener,
     tls: Option<Arc<tls::Acceptor>>,
     service: M,
-    limits: Limits,
+    mut limits: Limits,
+    tally: Arc<Tally>,
     shutdown: Shutdown,
 ) where
     M: Fn(Connection) -> S + Clone + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let open = Arc::new(AtomicUsize::new(0));
+    if let Some(descriptors) = limits::descriptors_max().map(|all| all.saturating_sub(DESCRIPTORS_SPARE).max(1))
+        && descriptors < limits.connections_max
+    {
+        warn!(connections = descriptors, "the system's limit of open files bounds connections: raise `ulimit -n`");
+        limits.connections_max = descriptors;
+    }
+    let limits = Arc::new(limits);
+    let places = Places::new(Arc::clone(&tally));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -111,87 +102,163 @@ pub async fn serve<M, S>(
             Ok(pair) => pair,
             Err(error) => {
                 // Out of descriptors or a connection reset while queued: neither is a reason to stop or to spin.
-                warn!(%error, "accept failed");
+                tally.refuse("accept", format_args!("expected a connection: {error}"));
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             }
         };
-        if open.load(Ordering::Relaxed) >= limits.connections_max {
-            debug!(%peer, "connection refused: at the bound");
-            continue;
-        }
-        let guard = Open::new(&open);
-        let (tls, service, limits, drain) = (tls.clone(), service.clone(), limits.clone(), shutdown.clone());
+        let place = match places.take(peer.ip(), &limits) {
+            Ok(place) => place,
+            Err((bound, max)) => {
+                tally.refuse(bound, format_args!("expected at most {max} connections at once"));
+                if tls.is_none() {
+                    // Into an empty socket buffer: this neither waits nor fails for want of room.
+                    let _ = stream.try_write(BUSY);
+                }
+                continue;
+            }
+        };
+        let (tls, service, limits, drain) = (tls.clone(), service.clone(), Arc::clone(&limits), shutdown.clone());
+        let tally = Arc::clone(&tally);
         shutdown.spawn_connection(async move {
-            let _guard = guard;
+            let _place = place;
             // Small answers must not wait for Nagle.
             let _ = stream.set_nodelay(true);
+            // What waits here can be withheld from a client that takes nothing; what waits in the kernel cannot.
+            #[cfg(target_os = "linux")]
+            let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(limits.unsent_bytes_max);
             let mut connection = Connection::new(peer);
             let stream = QuickAck { stream, quick_ack: Arc::clone(&connection.quick_ack) };
             let served = match tls {
-                None => connect(stream, service(connection), &limits, &drain).await,
-                Some(acceptor) => match tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await {
+                None => connect(stream, service(connection), limits, &tally, &drain).await,
+                Some(acceptor) => match tokio::time::timeout(limits.handshake, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         connection.certified = stream.get_ref().1.peer_certificates().is_some();
-                        connect(stream, service(connection), &limits, &drain).await
+                        connect(stream, service(connection), limits, &tally, &drain).await
                     }
                     Ok(Err(error)) => Err(error.into()),
-                    Err(elapsed) => Err(elapsed.into()),
+                    Err(elapsed) => {
+                        let within = limits.handshake;
+                        tally.refuse("handshake_time", format_args!("expected a TLS handshake within {within:?}"));
+                        Err(elapsed.into())
+                    }
                 },
             };
             if let Err(error) = served {
+                if let Some(error) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) {
+                    tally.refuse("malformed", format_args!("expected a request of HTTP: {error}"));
+                }
                 debug!(%peer, %error, "connection ended");
             }
         });
     }
 }
 
+/// What a connection over the bound is told.
+const BUSY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn connect<I, S>(stream: I, service: S, limits: &Limits, drain: &Shutdown) -> Result<(), BoxError>
+async fn connect<I, S>(
+    stream: I,
+    service: S,
+    limits: Arc<Limits>,
+    tally: &Arc<Tally>,
+    drain: &Shutdown,
+) -> Result<(), BoxError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(Streams { limits: Arc::clone(&limits), tally: Arc::clone(tally) });
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
+        // hyper's own time counts idle time too; `Pulse` tells them apart, and this stands behind it.
+        .header_read_timeout(limits.idle + limits.head)
+        // Reading: the head. Writing: what may be buffered of a response, beside one piece of it.
+        .max_buf_size(limits.head_bytes_max.max(8 * 1024))
         // NB: no pipeline_flush: it copies every body into one buffer without bound.
-        .max_buf_size(limits.head_bytes_max.max(8 * 1024));
+        .max_headers(limits.headers_max);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.h2_streams_max)
+        // h2 itself ends a connection whose CONTINUATION frames go far beyond this, or that resets streams faster than
+        // they are accepted (20 at once), or that causes 1,024 errors of its own.
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+        .max_send_buf_size(usize::try_from(limits.unsent_bytes_max).unwrap_or(usize::MAX))
         .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(30));
-    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .keep_alive_timeout(limits.stall);
+    let pulse = Pulse::new(Arc::clone(&limits));
+    let service = {
+        let (pulse, limits, tally) = (pulse.clone(), Arc::clone(&limits), Arc::clone(tally));
+        tower::service_fn(move |request: Request<Incoming>| {
+            let guard = pulse.begin(request.version());
+            let (service, pulse) = (service.clone(), pulse.clone());
+            let refused = check(&request, &limits, &tally);
+            let pace = Arc::new(Pace::new(&limits));
+            async move {
+                let response = match refused {
+                    Some(refused) => refused,
+                    None => service.oneshot(request).await?,
+                };
+                if !watched_by_stream(&pace) {
+                    pulse.answer(Arc::clone(&pace));
+                }
+                Ok::<_, Infallible>(response.map(|body| Paced::new(body, pace, guard)))
+            }
+        })
+    };
+    let mut watch = Watch::new(pulse.clone());
+    let serving = builder.serve_connection(TokioIo::new(Watched { stream, pulse }), TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);
-    tokio::select! {
-        served = serving.as_mut() => served,
-        () = drain.closed() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    let mut stopping = false;
+    loop {
+        let overdue = std::future::poll_fn(|cx| watch.poll(cx));
+        tokio::select! {
+            // NB: in this order: what the connection does decides what it is late with.
+            biased;
+            served = serving.as_mut() => return served,
+            () = drain.closed(), if !stopping => {
+                stopping = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            overdue = overdue => return Err(end(overdue, tally)),
         }
     }
 }
 
-struct Open(Arc<AtomicUsize>);
-
-impl Open {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
+fn end(overdue: Overdue, tally: &Tally) -> BoxError {
+    if let Some(bound) = overdue.bound() {
+        tally.refuse(bound, format_args!("{overdue}"));
     }
+    overdue.into()
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// The refusal of a request whose head is out of bounds, where hyper does not look: it counts fields in HTTP/1 only.
+fn check<B>(request: &Request<B>, limits: &Limits, tally: &Tally) -> Option<Response<Body>> {
+    let url_bytes = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
+    let (bound, status, words) = if url_bytes > limits.url_bytes_max {
+        let words = format!("expected at most {} bytes of path and query, got {url_bytes}", limits.url_bytes_max);
+        ("url", StatusCode::URI_TOO_LONG, words)
+    } else if request.headers().len() > limits.headers_max {
+        let words = format!("expected at most {} header fields, got {}", limits.headers_max, request.headers().len());
+        ("headers", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, words)
+    } else if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
+        // RFC 9112, 3.2; hyper lets both pass.
+        ("host", StatusCode::BAD_REQUEST, "expected one Host field".to_owned())
+    } else {
+        return None;
+    };
+    tally.refuse(bound, format_args!("{words}"));
+    let mut response = Response::new(Body::from(format!("{words}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    Some(response)
 }
 
 /// A TCP stream that re-arms quick acknowledgement after reads, once asked to: the kernel forgets the setting.

@@ -15,17 +15,21 @@ mod reload;
 pub mod self_check;
 pub mod store;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use dashmap::DashMap;
 use headwater_media::ChannelId;
 use headwater_net::Shutdown;
+use headwater_net::limits::Tally;
 use headwater_net::listener::{self, Connection};
 use headwater_packager::cmaf;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 pub use administration::{KeyId, Refused};
 pub use channel::Channel;
@@ -50,6 +54,9 @@ pub enum Declined {
     /// At the bound.
     #[error("expected fewer channels than are running; try again later")]
     Full,
+    /// What is live already takes all memory.
+    #[error("expected memory for another live window, what is live takes all of it; try again later")]
+    Memory,
 }
 
 impl Declined {
@@ -58,6 +65,7 @@ impl Declined {
             Self::Unknown => "unknown_channel",
             Self::Name(_) => "channel_name",
             Self::Full => "channels_full",
+            Self::Memory => "memory",
         }
     }
 }
@@ -73,6 +81,8 @@ pub struct Origin {
     /// Who reads the configuration anew, if anybody can.
     reloader: OnceLock<mpsc::Sender<ReloadRequest>>,
     nonces: Nonces,
+    /// Request bodies of encoders that are open.
+    bodies: AtomicUsize,
 }
 
 impl Origin {
@@ -82,8 +92,15 @@ impl Origin {
     /// [`config::Error`] for a configuration with a value out of range.
     pub fn start(config: Config, clock: Clock, shutdown: Shutdown) -> Result<Arc<Self>, config::Error> {
         config.check()?;
-        let memory = Arc::new(memory::Budget::new(config.memory_bytes_max));
-        let context = Context { clock, metrics: Arc::new(Metrics::new()), memory, ledger: None, shutdown };
+        let memory = memory::Budget::new(config.memory_bytes_max);
+        let context = Context {
+            clock,
+            metrics: Arc::new(Metrics::new()),
+            memory: memory::Account::open(&memory),
+            tally: Arc::default(),
+            ledger: None,
+            shutdown,
+        };
         let origin = Arc::new(Self {
             config: ArcSwap::from_pointee(config),
             context,
@@ -91,7 +108,9 @@ impl Origin {
             made: Mutex::default(),
             reloader: OnceLock::new(),
             nonces: Nonces::new(),
+            bodies: AtomicUsize::new(0),
         });
+        tokio::spawn(measure(Arc::clone(&memory), origin.context.clone()));
         for (name, settings) in &origin.config().channels {
             if let Ok(id) = ChannelId::new(name) {
                 origin.open(id, Source::File, settings.clone());
@@ -125,8 +144,10 @@ impl Origin {
     /// # Errors
     /// [`Declined`] says why not. Nothing is allocated for a channel that is declined.
     pub fn channel_for_push(&self, name: &str) -> Result<Arc<Channel>, Declined> {
+        let strained = self.context.memory.budget().is_strained();
         if let Some(channel) = self.channel(name) {
-            return Ok(channel);
+            // One that is live goes on; one that holds nothing yet would be one more.
+            return if strained && channel.memory.held() == 0 { Err(Declined::Memory) } else { Ok(channel) };
         }
         let config = self.config();
         if !config.channels_from_push {
@@ -135,6 +156,9 @@ impl Origin {
         let id = ChannelId::new(name)?;
         if self.channels.len() >= config.channels_max {
             return Err(Declined::Full);
+        }
+        if strained {
+            return Err(Declined::Memory);
         }
         Ok(match config.channels.get(name) {
             Some(settings) => self.open(id, Source::File, settings.clone()),
@@ -146,7 +170,9 @@ impl Origin {
         let opened = self.channels.entry(id.clone()).or_insert_with(|| {
             let ledger = self.ledger(&id);
             let kept = ledger.as_ref().map(Ledger::headers).unwrap_or_default();
-            let channel = Channel::start(id, source, settings, Context { ledger, ..self.context.clone() });
+            let memory = memory::Account::open(self.context.memory.budget());
+            let context = Context { ledger, memory, ..self.context.clone() };
+            let channel = Channel::start(id, source, settings, self.config().ingest.clone(), context);
             for (name, source) in kept {
                 match cmaf::Header::parse(&source) {
                     Ok(header) => {
@@ -189,6 +215,11 @@ impl Origin {
         &self.context.metrics
     }
 
+    /// Connections, and refusals by bound; the listener counts here too.
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.context.tally
+    }
+
     fn count_refused(&self, reason: &'static str) {
         // NB: not by the name that was asked for: an outsider must not grow the table.
         let label = DefectLabel { channel: String::new(), defect: reason };
@@ -204,5 +235,22 @@ impl Origin {
     /// Every route of the origin.
     pub fn router(self: &Arc<Self>) -> Router {
         http::router(Arc::clone(self))
+    }
+}
+
+/// How often the process's memory is measured, at least and at most.
+const MEASURED_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(50));
+
+/// Follows what the system says of the process's memory.
+async fn measure(memory: Arc<memory::Budget>, context: Context) {
+    while let Some(bytes) = memory::resident_bytes() {
+        memory.measured(bytes);
+        let (held, due) = (memory.held(), Instant::now() + MEASURED_EVERY.0);
+        while Instant::now() < due && !memory.has_moved(held) {
+            tokio::select! {
+                () = tokio::time::sleep(MEASURED_EVERY.1) => {}
+                () = context.shutdown.started() => return,
+            }
+        }
     }
 }

@@ -4,9 +4,10 @@
 
 mod process;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use headwater_media::{ChannelId, TrackId};
+use headwater_net::limits::Tally;
 use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -61,6 +62,13 @@ pub struct RuleLabel {
     pub rule: &'static str,
 }
 
+/// A bound that refuses.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct BoundLabel {
+    /// Its name in the reference of limits.
+    pub bound: &'static str,
+}
+
 /// Kinds of what is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(non_camel_case_types, missing_docs)]
@@ -104,8 +112,21 @@ pub struct ServedLabel {
 }
 
 /// Why requests of encoders are refused.
-pub(crate) const REFUSALS: [&str; 7] =
-    ["idle", "no_header", "too_big", "codec", "stopping", "broken_media", "content_range"];
+pub(crate) const REFUSALS: [&str; 13] = [
+    "idle",
+    "no_header",
+    "too_big",
+    "too_many",
+    "too_many_tracks",
+    "codec",
+    "stopping",
+    "broken_media",
+    "broken_connection",
+    "content_range",
+    "inflate_ratio",
+    "memory",
+    "unfinished",
+];
 
 /// A metric as it was declared.
 #[derive(Clone, Debug)]
@@ -146,6 +167,8 @@ pub struct Metrics {
     pub gaps: Family<TrackLabel, Counter>,
     /// From the end of a part's media to its publication.
     pub publish_delay: Family<ChannelLabel, Histogram>,
+    /// What was refused by a bound.
+    pub refused: Family<BoundLabel, Counter>,
     /// Requests parked for what comes next.
     pub waiters: Gauge,
     /// Playlists rendered.
@@ -169,6 +192,7 @@ pub struct Metrics {
 pub(crate) struct Scraped {
     pub(crate) channels: Family<StateLabel, Gauge>,
     pub(crate) stored_bytes: Family<ChannelLabel, Gauge>,
+    pub(crate) unpublished_bytes: Family<ChannelLabel, Gauge>,
     pub(crate) window: Family<TrackLabel, Seconds>,
     pub(crate) last_part_age: Family<TrackLabel, Seconds>,
     pub(crate) connections: Gauge,
@@ -242,6 +266,7 @@ impl Metrics {
             segments: Family::default(),
             gaps: Family::default(),
             publish_delay,
+            refused: Family::default(),
             waiters: Gauge::default(),
             renders: Counter::default(),
             served: Family::default(),
@@ -317,9 +342,11 @@ impl Metrics {
         );
         d.add("window", seconds(), TRACK, "Media that playlists list", s.window.clone());
         d.add("stored", bytes(), CHANNEL, "Media bytes held in memory", s.stored_bytes.clone());
+        d.add("unpublished", bytes(), CHANNEL, "Media bytes read and not yet published", s.unpublished_bytes.clone());
         d.add("stored_max", bytes(), &[], "Bound of media bytes over all channels", s.memory_max.clone());
         d.add("channels", None, &["state"], "Channels by state", s.channels.clone());
         d.add("connections", None, &[], "Connections open now", s.connections.clone());
+        d.add("refused", None, &["bound"], "What was refused because it was over a bound", this.refused.clone());
         d.add("waiters", None, &[], "Requests parked for what comes next", this.waiters.clone());
         d.add("playlists_rendered", None, &[], "Playlists rendered; one serves every waiter", this.renders.clone());
         d.add("responses", None, &["class", "status"], "Responses to viewers by kind and status", this.served.clone());
@@ -343,6 +370,13 @@ impl Metrics {
         this.declared = declared.into_iter().chain(Process::declared()).collect();
         *this.registry.lock() = root;
         this
+    }
+
+    /// Copies what every bound has counted, the listener's too.
+    pub(crate) fn count_refused(&self, tally: &Tally) {
+        for (bound, count) in tally.refused() {
+            self.refused.get_or_create(&BoundLabel { bound }).inner().store(count, Ordering::Relaxed);
+        }
     }
 
     /// Every metric as it was declared.
@@ -381,9 +415,10 @@ impl Metrics {
     /// The exposition text (OpenMetrics). `look` reads what is told by the state of the moment.
     pub(crate) fn scrape(&self, look: impl FnOnce(&Scraped)) -> String {
         let registry = self.registry.lock();
-        let Scraped { channels, stored_bytes, window, last_part_age, .. } = &self.scraped;
+        let Scraped { channels, stored_bytes, unpublished_bytes, window, last_part_age, .. } = &self.scraped;
         channels.clear();
         stored_bytes.clear();
+        unpublished_bytes.clear();
         window.clear();
         last_part_age.clear();
         look(&self.scraped);

@@ -15,10 +15,28 @@ use crate::metrics::OutcomeLabel;
 use crate::{Config, Origin, config};
 
 /// Keys and tables that a running origin cannot change, and why.
-const FIXED: [(&str, &str); 2] = [
+const FIXED: [(&str, &str); 18] = [
     ("listen", "the listener is bound: restart to listen elsewhere"),
     ("data_dir", "channels keep their state where they began: restart to keep it elsewhere"),
+    ("http.connections_max", LISTENER),
+    ("http.connections_per_peer_max", LISTENER),
+    ("http.handshake_seconds", LISTENER),
+    ("http.head_seconds", LISTENER),
+    ("http.idle_seconds", LISTENER),
+    ("http.head_bytes_max", LISTENER),
+    ("http.headers_max", LISTENER),
+    ("http.url_bytes_max", LISTENER),
+    ("http.h2_streams_max", LISTENER),
+    ("http.h2_resets_max", LISTENER),
+    ("http.stall_seconds", LISTENER),
+    ("http.send_bytes_per_second_min", LISTENER),
+    ("http.unsent_bytes_max", LISTENER),
+    ("ingest.reorder_ms", TAKING),
+    ("ingest.reorder_fragments_max", TAKING),
+    ("ingest.unpublished_bytes_max", TAKING),
 ];
+const LISTENER: &str = "the listener has it since it was bound: restart for another";
+const TAKING: &str = "channels take media in by it since they began: restart for another";
 const TARGETS: &str = "promised to players for a channel's life: delete the channel, then reload";
 const TLS: &str = "a listener begins or ceases to speak TLS with a restart";
 
@@ -82,7 +100,7 @@ impl Origin {
             new.tls.clone_from(&old.tls);
         }
         told.changed = differences(&flat(&*old), &flat(&new));
-        self.context.memory.bound(new.memory_bytes_max);
+        self.context.memory.budget().bound(new.memory_bytes_max);
         self.config.store(std::sync::Arc::new(new.clone()));
 
         for channel in self.channels() {

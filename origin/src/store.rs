@@ -36,7 +36,12 @@ enum State {
     /// Parts as they came, and what a reader of the segment in progress follows.
     Open { parts: Vec<Tagged>, body: Growing },
     /// One object; parts are slices of it.
-    Sealed { whole: Tagged, parts: Vec<(ByteRange, HeaderValue)> },
+    Sealed {
+        whole: Tagged,
+        parts: Vec<(ByteRange, HeaderValue)>,
+        /// What those read who began while it was open; with the last of them go its bytes.
+        body: growing::Fading,
+    },
 }
 
 /// A segment and its parts.
@@ -77,7 +82,7 @@ impl StoredSegment {
         let at = usize::try_from(index.0).ok()?;
         match &*self.state.read() {
             State::Open { parts, .. } => parts.get(at).cloned(),
-            State::Sealed { whole, parts } => {
+            State::Sealed { whole, parts, .. } => {
                 let (range, tag) = parts.get(at)?;
                 let first = usize::try_from(range.offset_bytes).ok()?;
                 let end = first + usize::try_from(range.length_bytes).ok()?;
@@ -120,7 +125,17 @@ impl StoredSegment {
             whole.extend_from_slice(&part.bytes);
         }
         body.end(growing::End::Complete);
-        *state = State::Sealed { whole: Tagged::new(whole.freeze()), parts };
+        let body = body.downgrade();
+        *state = State::Sealed { whole: Tagged::new(whole.freeze()), parts, body };
+    }
+
+    /// It has left: whoever still reads what was in progress is cut off, so that its bytes go too.
+    fn forget(&self) {
+        if let State::Sealed { body, .. } = &*self.state.read()
+            && let Some(body) = body.upgrade()
+        {
+            body.withdraw();
+        }
     }
 
     /// Breaks the response of whoever follows.
@@ -200,12 +215,19 @@ impl TrackStore {
         self.segments.read().front().map(|s| s.number)
     }
 
+    /// Where the oldest segment held starts.
+    pub fn oldest(&self) -> Option<MediaTime> {
+        self.segments.read().front().map(|s| s.start)
+    }
+
     /// Forgets segments before `number`; returns the bytes freed.
     pub fn forget_before(&self, number: SegmentNumber) -> u64 {
         let mut segments = self.segments.write();
         let mut freed = 0;
         while segments.front().is_some_and(|s| s.number < number) {
-            freed += segments.pop_front().map_or(0, |s| s.length_bytes());
+            let Some(segment) = segments.pop_front() else { break };
+            segment.forget();
+            freed += segment.length_bytes();
         }
         self.held.fetch_sub(freed, Ordering::Relaxed);
         freed
@@ -243,6 +265,19 @@ mod tests {
         assert_eq!(part.bytes.as_ptr(), whole.bytes[3..].as_ptr());
         assert_eq!(segment.part(PartIndex(0)).unwrap().tag, open.tag);
         assert!(segment.part(PartIndex(2)).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_falls_out_of_the_window_is_cut_off() {
+        let store = TrackStore::default();
+        store.append(SegmentNumber(7), time(7), Bytes::from_static(b"one"));
+        store.append(SegmentNumber(7), time(7), Bytes::from_static(b"two"));
+        let Media::Growing(body) = store.find(SegmentNumber(7)).unwrap().media() else { panic!("open") };
+        let mut reader = body.reader();
+        assert_eq!(reader.next().await.unwrap().unwrap(), "one");
+        store.seal(SegmentNumber(7));
+        store.forget_before(SegmentNumber(8));
+        assert!(reader.next().await.is_err());
     }
 
     #[test]

@@ -178,6 +178,14 @@ impl Headwater {
         get(&self.url(path))
     }
 
+    /// Memory of the process by the system's count.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id()));
+        let status = status.expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its size");
+        line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).expect("a number") * 1024
+    }
+
     /// State of a channel by the API.
     pub(crate) fn channel(&self, id: &str) -> Value {
         serde_json::from_str(&self.get(&format!("/api/v1/channels/{id}")).text()).unwrap_or(Value::Null)

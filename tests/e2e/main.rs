@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The product as its users meet it: real processes, encoders, players; nothing in between is replaced.
 
+mod abuse;
 mod audit;
 mod boxes;
 mod check;
@@ -9,6 +10,7 @@ mod dash;
 mod harness;
 mod hls;
 mod kills;
+mod memory;
 mod mpd;
 mod operation;
 mod players;

@@ -22,7 +22,7 @@ use crate::metrics::{ChannelLabel, Metrics, TrackLabel};
 use crate::store::Tagged;
 
 /// Playlists hold at least this many segments, whatever the budgets say (rfc8216bis, 6.2.2 wants three).
-const SEGMENTS_MIN: usize = 6;
+pub(super) const SEGMENTS_MIN: usize = 6;
 
 /// The writer of one track.
 #[derive(Debug)]
@@ -116,7 +116,8 @@ impl TrackWriter {
             Some(open) => (**open).clone(),
             None => self.open_segment(generation, &cut),
         };
-        let mut out = BytesMut::new();
+        // Neither grown nor larger than what is written: what is left over would stay as long as the part.
+        let mut out = BytesMut::with_capacity(chunk_bytes(&cut));
         let first = cut.index.0 == 0;
         let decode_time = cut.samples.first().map_or(0, |s| s.decode_time);
         let options = ChunkOptions {
@@ -141,7 +142,7 @@ impl TrackWriter {
         });
         // NB: bytes before numbers: whoever learns of the part must find it.
         let added = self.edge.store.append(cut.number, open.start, out.freeze());
-        let within = context.memory.add(added);
+        context.memory.add(added);
         self.window.set_open(Some(Arc::new(open)));
         self.aborted = false;
         let metrics = &context.metrics;
@@ -149,9 +150,6 @@ impl TrackWriter {
         let channel_label = ChannelLabel { channel: self.label.channel.clone() };
         let delay = now.nanos().saturating_sub((cut.start + cut.duration).nanos()).max(0) as f64 / 1e9;
         metrics.publish_delay.get_or_create(&channel_label).observe(delay);
-        if !within {
-            self.shed(context, u64::MAX);
-        }
     }
 
     fn open_segment(&self, generation: Generation, cut: &PartCut) -> OpenSegment {
@@ -327,25 +325,23 @@ impl TrackWriter {
         context.memory.remove(freed);
     }
 
-    /// A budget is exceeded: the oldest media goes, unlisted first, down to the live edge. Stops once the process is
-    /// within its bound and `bytes` are freed; `u64::MAX` asks for the process's bound alone.
-    pub(super) fn shed(&mut self, context: &Context, bytes: u64) -> u64 {
-        let mut freed = 0;
-        while let (Some(stored), Some(first)) = (self.edge.store.first(), self.window.first_number()) {
-            if stored >= first {
-                if self.window.len() <= SEGMENTS_MIN {
-                    break;
-                }
-                self.pop();
-                continue;
-            }
-            let gone = self.edge.store.forget_before(stored.next());
-            freed += gone;
-            let within = context.memory.remove(gone);
-            if within && (bytes == u64::MAX || freed >= bytes) {
-                break;
-            }
+    /// True if a segment can go while `keep` stay listed.
+    pub(super) fn can_give(&self, keep: usize) -> bool {
+        let unlisted = self.edge.store.first().zip(self.window.first_number()).is_some_and(|(s, w)| s < w);
+        unlisted || self.window.len() > keep
+    }
+
+    /// Lets the oldest segment go, unlisted ones before listed ones; returns the bytes freed.
+    pub(super) fn give_oldest(&mut self, context: &Context) -> u64 {
+        if let (Some(stored), Some(first)) = (self.edge.store.first(), self.window.first_number())
+            && stored >= first
+        {
+            self.pop();
         }
+        let Some(first) = self.window.first_number().or_else(|| self.edge.store.first()) else { return 0 };
+        let oldest = self.edge.store.first().map_or(first, |stored| stored.next().min(first));
+        let freed = self.edge.store.forget_before(oldest);
+        context.memory.remove(freed);
         freed
     }
 
@@ -439,6 +435,12 @@ impl TrackWriter {
         self.ended = true;
         self.publish(Vec::new(), None, now);
     }
+}
+
+/// About what a chunk of these samples weighs: the boxes before its data, 16 bytes for each sample, and the data.
+fn chunk_bytes(cut: &PartCut) -> usize {
+    const BOXES_BYTES: usize = 256;
+    BOXES_BYTES + cut.samples.iter().map(|sample| sample.data.len() + 16).sum::<usize>()
 }
 
 fn describe(id: &TrackId, header: &TrackHeader, plan: TrackPlan, part_target: Option<MediaDuration>) -> Track {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A channel: one owner task, and the handle that everybody else holds.
 
+mod budget;
 mod commit;
 mod lag;
 mod ledger;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use headwater_media::{ChannelId, Generation, MediaDuration, MediaTime, TrackId, UtcTime};
 use headwater_net::Shutdown;
+use headwater_net::limits::Tally;
 use headwater_packager::cmaf::{TrackFragment, TrackHeader};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
@@ -27,6 +29,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::edge::LiveEdge;
 use crate::ingest::names::Names;
+use crate::memory::{Account, Charge};
 use crate::metrics::Metrics;
 use crate::store::Tagged;
 
@@ -73,6 +76,8 @@ pub enum Command {
         slate: bool,
         /// Its samples, in source time.
         fragment: TrackFragment,
+        /// Its bytes, counted while it waits for the channel.
+        charge: Charge,
     },
     /// A manifest push goes with this channel's media.
     ExpectHint,
@@ -93,8 +98,10 @@ pub struct Context {
     pub clock: Clock,
     /// Metrics of the process.
     pub metrics: Arc<Metrics>,
-    /// Media bytes in memory over all channels.
-    pub memory: Arc<crate::memory::Budget>,
+    /// The channel's memory.
+    pub memory: Arc<Account>,
+    /// Refusals by bound, of this process.
+    pub tally: Arc<Tally>,
     /// Where headers and numbering survive a restart.
     pub ledger: Option<Ledger>,
     /// The process's stop.
@@ -128,6 +135,14 @@ pub struct Channel {
     heard: AtomicI64,
     /// Bodies of encoders that are open now.
     bodies: AtomicUsize,
+    /// Bounds of what comes in.
+    pub bounds: config::Ingest,
+    /// Its memory.
+    pub memory: Arc<Account>,
+    /// Requests parked for what comes next.
+    pub waiters: AtomicUsize,
+    /// Requests of encoders that are being answered, manifests too.
+    pub pushes: AtomicUsize,
     /// Names under which encoders push, and the headers they sent.
     pub names: Names,
     commands: mpsc::Sender<Command>,
@@ -143,13 +158,23 @@ pub struct Channel {
 
 impl Channel {
     /// Declares a channel and starts its task.
-    pub fn start(id: ChannelId, source: Source, settings: config::Channel, context: Context) -> Arc<Self> {
+    pub fn start(
+        id: ChannelId,
+        source: Source,
+        settings: config::Channel,
+        bounds: config::Ingest,
+        context: Context,
+    ) -> Arc<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let channel = Arc::new(Self {
             id,
             settings: watch::Sender::new(Arc::new(settings)),
             source: RwLock::new(source),
             heard: AtomicI64::new(context.clock.now().nanos()),
+            bounds,
+            memory: Arc::clone(&context.memory),
+            waiters: AtomicUsize::new(0),
+            pushes: AtomicUsize::new(0),
             bodies: AtomicUsize::new(0),
             names: Names::default(),
             commands,
@@ -224,6 +249,11 @@ impl Channel {
     /// True once it has been told to end.
     pub fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
+    }
+
+    /// Waits until the channel is gone.
+    pub async fn gone(&self) {
+        self.commands.closed().await;
     }
 
     /// Keeps an encoder's header across restarts.

@@ -6,7 +6,7 @@ use headwater_packager::timeline::Output;
 use tracing::info;
 
 use super::State;
-use super::task::{TICK, Task, TrackTask};
+use super::task::{Decided, TICK, Task, TrackTask};
 
 impl Task {
     /// When there is something to do without a command.
@@ -17,9 +17,9 @@ impl Task {
     }
 
     /// When a decision is due; `None` for at once. Only parts are paced, what stands between them goes along.
-    fn due(&self, id: &TrackId, (arrived, output): &(UtcTime, Output)) -> Option<UtcTime> {
-        let Output::Part(_, _, part) = output else { return None };
-        self.pacer.as_ref()?.due(id, part.start + part.duration, *arrived)
+    fn due(&self, id: &TrackId, decided: &Decided) -> Option<UtcTime> {
+        let Output::Part(_, _, part) = &decided.output else { return None };
+        self.pacer.as_ref()?.due(id, part.start + part.duration, decided.at)
     }
 
     /// Publishes every part that is due.
@@ -48,8 +48,9 @@ impl Task {
         self.show();
     }
 
-    fn write_out(&mut self, now: UtcTime, tell: bool, is_due: impl Fn(&Self, &TrackId, &(UtcTime, Output)) -> bool) {
+    fn write_out(&mut self, now: UtcTime, tell: bool, is_due: impl Fn(&Self, &TrackId, &Decided) -> bool) {
         let ids: Vec<TrackId> = self.tracks.keys().cloned().collect();
+        let mut any = false;
         for id in &ids {
             let mut published = false;
             while !self.is_track_drained(id)
@@ -67,6 +68,10 @@ impl Task {
                     self.show();
                 }
             }
+            any |= published;
+        }
+        if any && tell {
+            self.keep_budget(now);
         }
     }
 
@@ -80,7 +85,8 @@ impl Task {
     /// Writes the oldest decision of a track and, if asked to, tells whoever waits. True if it was a part.
     fn write_next(&mut self, id: &TrackId, now: UtcTime, tell: bool) -> bool {
         let Some(TrackTask { queue, writer, headers, header, .. }) = self.tracks.get_mut(id) else { return false };
-        let Some((_, output)) = queue.pop_front() else { return false };
+        // NB: its charge goes when it is written, or is of no use.
+        let Some(Decided { output, charge: _charge, .. }) = queue.pop_front() else { return false };
         let Some(writer) = writer else { return false };
         match output {
             Output::Part(_, generation, part) => {
@@ -89,7 +95,7 @@ impl Task {
                 let generation = since.map_or(generation, |since| since.max(generation));
                 let header = headers.get(&generation).unwrap_or(header);
                 // The segment's end belongs to the version of its last part.
-                let ends = matches!(queue.front(), Some((_, Output::End { .. })));
+                let ends = matches!(queue.front(), Some(Decided { output: Output::End { .. }, .. }));
                 writer.part(&self.channel, &self.context, header, generation, &self.breaks, part, now);
                 if tell && !ends {
                     self.publish(id, now);
@@ -101,7 +107,6 @@ impl Task {
                 if tell {
                     self.publish(id, now);
                 }
-                self.keep_budget();
             }
             Output::Lost(_, number) => {
                 writer.lose(&self.context, &self.breaks, number);
@@ -114,7 +119,7 @@ impl Task {
         false
     }
 
-    fn publish(&mut self, id: &TrackId, now: UtcTime) {
+    pub(super) fn publish(&mut self, id: &TrackId, now: UtcTime) {
         let Some(end) = self.tracks.get(id).and_then(|t| t.writer.as_ref()).and_then(|w| w.window.end()) else {
             return;
         };
@@ -127,25 +132,6 @@ impl Task {
             if writer.ladder_changed() {
                 self.show();
             }
-        }
-    }
-
-    /// Keeps the channel within its own byte budget.
-    pub(super) fn keep_budget(&mut self) {
-        let bound = self.settings.memory_bytes_max;
-        if bound == 0 {
-            return;
-        }
-        let writers = || self.tracks.values().filter_map(|t| t.writer.as_ref());
-        let mut excess = writers().map(|w| w.edge.store.length_bytes()).sum::<u64>().saturating_sub(bound);
-        if excess == 0 {
-            return;
-        }
-        let count = writers().count().max(1) as u64;
-        for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
-            // Every track gives the same share of time, which is what its bytes are of the whole.
-            let share = excess.div_ceil(count);
-            excess = excess.saturating_sub(writer.shed(&self.context, share));
         }
     }
 }

@@ -18,10 +18,11 @@ use super::pacer::Pacer;
 use super::sources::{Sources, Verdict};
 use super::{Channel, Command, Context, State};
 use crate::config;
+use crate::memory::Charge;
 use crate::metrics::{ChannelLabel, DefectLabel};
 
-/// Tracks of one channel; further ones are counted and left out.
-const TRACKS_MAX: usize = 64;
+/// What the timeline holds is looked at after so many bytes, beside every tick.
+const UNSEEN_BYTES_MAX: u64 = 8 << 20;
 /// Generations that are remembered; older ones have left every window of a channel that is any use.
 const GENERATIONS_MAX: usize = 64;
 /// How often silence is looked at.
@@ -38,12 +39,21 @@ pub(super) struct TrackTask {
     /// Who sends it.
     sources: Sources,
     /// What was decided and when, in the order of its release.
-    pub(super) queue: VecDeque<(UtcTime, Output)>,
+    pub(super) queue: VecDeque<Decided>,
     pub(super) writer: Option<TrackWriter>,
     /// The origin stops, and this track's last segment is whole.
     pub(super) drained: bool,
     /// Nobody can switch to it: manifests leave it out.
     pub(super) apart: bool,
+}
+
+/// Something decided and not yet published.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) at: UtcTime,
+    pub(super) output: Output,
+    /// Its bytes, counted while it waits.
+    pub(super) charge: Charge,
 }
 
 /// A DASH Period, an HLS discontinuity sequence number.
@@ -60,7 +70,12 @@ pub(super) struct Task {
     pub(super) channel: Arc<Channel>,
     pub(super) context: Context,
     pub(super) settings: Arc<config::Channel>,
+    pub(super) bounds: config::Ingest,
     pub(super) assembler: Assembler,
+    /// What the timeline holds uncut.
+    pub(super) unfinished: Charge,
+    /// Bytes taken since that was looked at.
+    unseen_bytes: u64,
     pub(super) tracks: BTreeMap<TrackId, TrackTask>,
     pub(super) breaks: Vec<Break>,
     pub(super) pacer: Option<Pacer>,
@@ -81,13 +96,23 @@ impl Task {
     pub(super) fn new(channel: Arc<Channel>, context: Context) -> Self {
         let memory = context.ledger.as_ref().and_then(super::Ledger::recall);
         let settings = channel.settings();
-        let config = Config { segment: settings.segment(), part: settings.part(), ..Config::default() };
+        let bounds = channel.bounds.clone();
+        let config = Config {
+            segment: settings.segment(),
+            part: settings.part(),
+            reorder: Duration::from_millis(u64::from(bounds.reorder_ms)),
+            early_max: bounds.reorder_fragments_max,
+            ..Config::default()
+        };
         let breaks = memory
             .as_ref()
             .filter(|m| m.generation > Generation(0))
             .map(|m| Break { first: m.first, generation: m.generation });
         let mut task = Self {
             assembler: Assembler::new(config, memory),
+            bounds,
+            unfinished: context.memory.unfinished(),
+            unseen_bytes: 0,
             channel,
             context,
             settings,
@@ -183,7 +208,7 @@ impl Task {
                 writer.list(targets.window);
             }
         }
-        self.keep_budget();
+        self.keep_budget(self.context.clock.now());
         info!(channel = %self.channel.id, "settings changed");
     }
 
@@ -208,7 +233,15 @@ impl Task {
                     track.sources.header(body, header.into(), long);
                 }
             }
-            Command::Fragment { track, body, slate, fragment } => self.fragment(&track, (body, slate), fragment, now),
+            Command::Fragment { track, body, slate, fragment, charge } => {
+                self.unseen_bytes += charge.bytes();
+                drop(charge);
+                self.fragment(&track, (body, slate), fragment, now);
+                if self.unseen_bytes > UNSEEN_BYTES_MAX {
+                    self.unseen_bytes = 0;
+                    self.keep_unfinished();
+                }
+            }
             Command::ExpectHint => self.assembler.expect_hint(),
             Command::HintSegment(duration) => self.assembler.hint_segment(duration, now),
             Command::HintAnchor(offset) => self.assembler.hint_anchor(offset, now),
@@ -226,8 +259,11 @@ impl Task {
     fn tick(&mut self) {
         let now = self.context.clock.now();
         self.assembler.advance(now);
+        self.keep_unfinished();
         self.follow(now);
         self.release(now);
+        // Another channel's growth may have made this one's share smaller.
+        self.keep_budget(now);
         let target = self.channel.view().targets.map_or(Duration::from_secs(6), |t| t.target().to_std() * 3);
         let silent = self.last_part.is_some_and(|at| now.since(at) > target);
         if self.state == State::Live && silent {
@@ -244,7 +280,7 @@ impl Task {
     /// A header of a new track makes it; of a known one it takes effect with the fragments it describes.
     fn header(&mut self, name: String, track: &TrackId, header: TrackHeader, now: UtcTime) {
         let input = TrackInput { kind: header.kind, timescale: header.timescale };
-        let full = self.tracks.len() >= TRACKS_MAX;
+        let full = self.tracks.len() >= self.bounds.tracks_max;
         match self.tracks.get_mut(track) {
             None if full => self.count_defect("too_many_tracks"),
             None => {
@@ -373,12 +409,15 @@ impl Task {
                     self.measure(end, now);
                     if let Some(track) = self.tracks.get_mut(&id) {
                         track.headers.entry(generation).or_insert_with(|| track.header.clone());
-                        track.queue.push_back((now, Output::Part(id, generation, part)));
+                        let bytes = part.samples.iter().map(|s| s.data.len() as u64).sum();
+                        let charge = self.context.memory.on_the_way(bytes);
+                        track.queue.push_back(Decided { at: now, output: Output::Part(id, generation, part), charge });
                     }
                 }
                 Output::End { ref track, .. } | Output::Lost(ref track, _) => {
                     if let Some(track) = self.tracks.get_mut(&track.clone()) {
-                        track.queue.push_back((now, output));
+                        let charge = self.context.memory.on_the_way(0);
+                        track.queue.push_back(Decided { at: now, output, charge });
                     }
                 }
                 Output::Generation { first, generation } => {

@@ -5,6 +5,7 @@
 //! place in the channel's list of waiters and nothing else; a client that leaves frees it at once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -21,7 +22,7 @@ use super::respond::Ask;
 use crate::Origin;
 use crate::channel::{Channel, State as ChannelState, View};
 use crate::edge::{Form, LiveEdge, Snapshot};
-use crate::metrics::{Class, ClassLabel, Gauge, ServedLabel};
+use crate::metrics::{Class, ClassLabel, ServedLabel};
 use crate::store::Media;
 
 /// How long a first playlist is held for a channel that is starting.
@@ -97,19 +98,27 @@ pub(super) struct Answer<'a> {
 }
 
 /// A parked request, counted while it waits.
-pub(super) struct Parked(Gauge);
+pub(super) struct Parked<'a> {
+    origin: &'a Origin,
+    channel: &'a Channel,
+}
 
-impl Parked {
-    fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.origin.context.metrics.waiters.dec();
+        self.channel.waiters.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Drop for Parked {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
+/// No place is left for another parked request.
+pub(super) struct Full;
+
+/// Why there is no view of the whole.
+pub(super) enum Unready {
+    /// No media yet.
+    Starting,
+    /// See [`Full`].
+    Full,
 }
 
 impl Answer<'_> {
@@ -129,23 +138,55 @@ impl Answer<'_> {
         }
     }
 
-    pub(super) fn parked(&self) -> Parked {
-        Parked::new(&self.origin.context.metrics.waiters)
+    /// A place among those who wait; it is freed when it is dropped.
+    pub(super) fn parked(&self) -> Result<Parked<'_>, Full> {
+        let origin = self.origin;
+        let config = origin.config();
+        let limits = &config.http;
+        let all = usize::try_from(origin.context.metrics.waiters.inc()).unwrap_or(0);
+        let here = self.channel.waiters.fetch_add(1, Ordering::Relaxed);
+        let parked = Parked { origin, channel: self.channel };
+        let refuse = |bound, max: usize| {
+            let id = &self.channel.id;
+            origin.context.tally.refuse(bound, format_args!("expected at most {max} parked requests, channel {id}"));
+            Err(Full)
+        };
+        if all >= limits.waiters_max {
+            return refuse("waiters", limits.waiters_max);
+        }
+        if here >= limits.waiters_per_channel_max {
+            return refuse("waiters_per_channel", limits.waiters_per_channel_max);
+        }
+        Ok(parked)
+    }
+
+    pub(super) fn full(&self) -> Response<Body> {
+        let words = "expected fewer requests that wait for what comes next; try again";
+        self.ask.error(StatusCode::SERVICE_UNAVAILABLE, Freshness::BlockingError, words)
     }
 
     async fn multivariant(&self, plain: bool) -> Response<Body> {
-        let Some(view) = self.settled().await else { return self.starting() };
-        self.ask.text(&view.multivariant(plain), Object::Multivariant.media_type(), Freshness::Playlist)
+        match self.settled().await {
+            Ok(view) => {
+                self.ask.text(&view.multivariant(plain), Object::Multivariant.media_type(), Freshness::Playlist)
+            }
+            Err(Unready::Starting) => self.starting(),
+            Err(Unready::Full) => self.full(),
+        }
     }
 
-    /// The channel as a whole; of one that is starting, once its tracks are known.
-    pub(super) async fn settled(&self) -> Option<Arc<View>> {
-        let _parked = self.parked();
+    /// The channel's view, once manifests over all tracks can be told.
+    pub(super) async fn settled(&self) -> Result<Arc<View>, Unready> {
+        let settled = |view: &Arc<View>| view.settled && !view.ladder.is_empty();
         let mut views = self.channel.watch();
-        let ready = views.wait_for(|view| view.settled && !view.ladder.is_empty());
-        match tokio::time::timeout(START_DEADLINE, ready).await {
-            Ok(Ok(view)) => Some(Arc::clone(&view)),
-            _ => None,
+        let view = Arc::clone(&views.borrow());
+        if settled(&view) {
+            return Ok(view);
+        }
+        let _parked = self.parked().map_err(|Full| Unready::Full)?;
+        match tokio::time::timeout(START_DEADLINE, views.wait_for(settled)).await {
+            Ok(Ok(view)) => Ok(Arc::clone(&view)),
+            _ => Err(Unready::Starting),
         }
     }
 
@@ -158,27 +199,27 @@ impl Answer<'_> {
     }
 
     /// A track's edge; of a channel that is starting, once it is there.
-    async fn edge(&self, track: &str) -> Option<Arc<LiveEdge>> {
+    async fn edge(&self, track: &str) -> Result<Option<Arc<LiveEdge>>, Full> {
         if let Some(edge) = self.channel.edge(track) {
-            return Some(edge);
+            return Ok(Some(edge));
         }
-        let _parked = self.parked();
+        let _parked = self.parked()?;
         let mut views = self.channel.watch();
         let deadline = tokio::time::Instant::now() + START_DEADLINE;
         loop {
             if let Some(edge) = self.channel.edge(track) {
-                return Some(edge);
+                return Ok(Some(edge));
             }
             let settled = {
                 let view = views.borrow_and_update();
                 view.settled || view.state == ChannelState::Ended
             };
             if settled {
-                return None;
+                return Ok(None);
             }
             match tokio::time::timeout_at(deadline, views.changed()).await {
                 Ok(Ok(())) => {}
-                _ => return None,
+                _ => return Ok(None),
             }
         }
     }
@@ -192,7 +233,8 @@ impl Answer<'_> {
             Err(_) if ended() => Directives::default(),
             Err(error) => return self.ask.error(StatusCode::BAD_REQUEST, Freshness::BlockingError, &error.to_string()),
         };
-        let Some(edge) = self.edge(track).await else {
+        let Ok(edge) = self.edge(track).await else { return self.full() };
+        let Some(edge) = edge else {
             let settled = self.channel.view().settled;
             let words = "no such track";
             return if settled {
@@ -203,7 +245,7 @@ impl Answer<'_> {
         };
         let mut snapshot = edge.snapshot();
         if !snapshot.is_listed() {
-            let _parked = self.parked();
+            let Ok(_parked) = self.parked() else { return self.full() };
             match tokio::time::timeout(START_DEADLINE, edge.reached(|s| s.is_listed() || s.ended)).await {
                 Ok(first) => snapshot = first,
                 Err(_) => return self.starting(),
@@ -218,7 +260,7 @@ impl Answer<'_> {
             if let Err(error) = position.check(&snapshot.window, snapshot.part_target, snapshot.ended) {
                 return self.ask.error(StatusCode::BAD_REQUEST, Freshness::BlockingError, &error.to_string());
             }
-            let _parked = self.parked();
+            let Ok(_parked) = self.parked() else { return self.full() };
             let deadline = snapshot.targets.target().to_std() * 3;
             let reached = |s: &Arc<Snapshot>| s.ended || position.is_reached(&s.window);
             match tokio::time::timeout(deadline, edge.reached(reached)).await {
@@ -243,7 +285,7 @@ impl Answer<'_> {
         // One that is announced for the next segment comes with it.
         let announced = self.channel.view().breaks.last().is_some_and(|b| b.generation == generation);
         if announced && let Some(edge) = self.channel.edge(track) {
-            let _parked = self.parked();
+            let Ok(_parked) = self.parked() else { return self.full() };
             let here = edge.reached(|_| self.channel.header(track, generation).is_some());
             if tokio::time::timeout(self.ask.target * 3, here).await.is_ok()
                 && let Some(header) = self.channel.header(track, generation)
@@ -265,7 +307,7 @@ impl Answer<'_> {
             if let Some(refused) = self.not_next(&snapshot, &edge, number) {
                 return refused;
             }
-            let _parked = self.parked();
+            let Ok(_parked) = self.parked() else { return self.full() };
             let here = edge.reached(|s| {
                 s.ended || s.window.next_number().is_some_and(|n| n > number) || edge.store.find(number).is_some()
             });
@@ -315,7 +357,7 @@ impl Answer<'_> {
                 "neither published nor announced",
             );
         }
-        let _parked = self.parked();
+        let Ok(_parked) = self.parked() else { return self.full() };
         // Held until the whole part is here, or another one than announced came.
         let settled = edge.reached(|s| s.ended || find().is_some() || !hinted(s, number, index));
         if tokio::time::timeout(snapshot.targets.target().to_std() * 3, settled).await.is_err() {

@@ -12,7 +12,7 @@ use headwater_media::{Generation, Kind, MediaDuration, SegmentNumber, TrackId, U
 use http::Response;
 use parking_lot::Mutex;
 
-use super::live::Answer;
+use super::live::{Answer, Unready};
 use crate::channel::{Channel, State as ChannelState, View};
 use crate::edge::{Rendered, Snapshot};
 
@@ -43,7 +43,11 @@ struct Version {
 
 impl Answer<'_> {
     pub(super) async fn mpd(&self, object: Object<'_>) -> Response<Body> {
-        let Some(view) = self.settled().await else { return self.starting() };
+        let view = match self.settled().await {
+            Ok(view) => view,
+            Err(Unready::Starting) => return self.starting(),
+            Err(Unready::Full) => return self.full(),
+        };
         match self.channel.manifests.render(self.channel, &view, object == Object::Timeline) {
             Some(rendered) => self.ask.text(&rendered, object.media_type(), Freshness::Playlist),
             None => self.starting(),
@@ -53,7 +57,7 @@ impl Answer<'_> {
     /// A patch from the newest MPD is held until there is a newer one: dash.js loads the whole MPD when nothing is new.
     pub(super) async fn patch(&self, publish_ms: i64) -> Response<Body> {
         if let Some(complete) = self.channel.manifests.newest(publish_ms) {
-            let _parked = self.parked();
+            let Ok(_parked) = self.parked() else { return self.full() };
             let (view, edges) = (self.channel.view(), self.channel.edges());
             let newer = async {
                 for edge in listed(&view).filter_map(|id| edges.get(id)) {

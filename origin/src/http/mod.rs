@@ -96,7 +96,9 @@ fn look(origin: &Origin, told: &crate::metrics::Scraped) {
         told.channels.get_or_create(&StateLabel { state: channel.view().state.as_str() }).inc();
         let edges = channel.edges();
         let bytes: u64 = edges.values().map(|edge| edge.store.length_bytes()).sum();
-        told.stored_bytes.get_or_create(&ChannelLabel { channel: channel.id.to_string() }).set(whole(bytes));
+        let label = ChannelLabel { channel: channel.id.to_string() };
+        told.stored_bytes.get_or_create(&label).set(whole(bytes));
+        told.unpublished_bytes.get_or_create(&label).set(whole(channel.memory.unpublished()));
         for (track, edge) in edges.iter() {
             let snapshot = edge.snapshot();
             let Some(end) = snapshot.window.end() else { continue };
@@ -107,6 +109,7 @@ fn look(origin: &Origin, told: &crate::metrics::Scraped) {
         }
     }
     told.connections.set(whole(origin.context.shutdown.connections() as u64));
+    origin.metrics().count_refused(origin.tally());
     told.memory_max.set(whole(origin.config().memory_bytes_max));
 }
 

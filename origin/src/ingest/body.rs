@@ -11,10 +11,12 @@ use headwater_media::{Kind, MediaTime, TrackId};
 use headwater_net::gzip::Inflater;
 use headwater_packager::cmaf::{self, Event, Header, Limits, Reader, TrackHeader};
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::channel::{Channel, Command};
 use crate::config;
+use crate::memory::Charge;
 
 /// Why a body was refused.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,24 @@ pub enum Error {
         /// The bound.
         tracks_max: usize,
     },
+    /// Unfolds to more than media ever does.
+    #[error("expected a gzip body of media, this one unfolds to more than {ratio_max} times its size")]
+    Bomb {
+        /// The bound.
+        ratio_max: u64,
+    },
+    /// Not even a short live window fits in memory.
+    #[error("expected a live window that fits in memory, {held_bytes} bytes of this channel do not; try again later")]
+    Memory {
+        /// What it holds.
+        held_bytes: u64,
+    },
+    /// Unfinished fragments of all bodies of the channel.
+    #[error("expected at most {bytes_max} bytes of unfinished fragments in a channel")]
+    Unfinished {
+        /// The bound.
+        bytes_max: u64,
+    },
     /// The origin is stopping, or the channel was deleted under the push.
     #[error("expected a running channel, this one is stopping; try again")]
     Gone,
@@ -55,8 +75,26 @@ impl Error {
             Self::Media(error) => error.status(),
             Self::Broken(_) | Self::Inflate(_) => 400,
             Self::Idle(_) => 408,
-            Self::TooBig { .. } | Self::TooManyTracks { .. } => 413,
-            Self::Gone => 503,
+            Self::TooBig { .. } | Self::TooManyTracks { .. } | Self::Bomb { .. } | Self::Unfinished { .. } => 413,
+            Self::Gone | Self::Memory { .. } => 503,
+        }
+    }
+
+    /// Its name in metrics.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Media(cmaf::Error::TooBig { .. }) | Self::TooBig { .. } => "too_big",
+            Self::Media(cmaf::Error::TooMany { .. }) => "too_many",
+            Self::Media(cmaf::Error::NoHeader { .. }) => "no_header",
+            Self::Media(cmaf::Error::UnsupportedCodec { .. }) => "codec",
+            Self::Media(_) | Self::Inflate(_) => "broken_media",
+            Self::Broken(_) => "broken_connection",
+            Self::Idle(_) => "idle",
+            Self::TooManyTracks { .. } => "too_many_tracks",
+            Self::Bomb { .. } => "inflate_ratio",
+            Self::Memory { .. } => "memory",
+            Self::Unfinished { .. } => "unfinished",
+            Self::Gone => "stopping",
         }
     }
 }
@@ -88,6 +126,12 @@ pub struct Context<'a> {
     pub received: &'a (dyn Fn(u64) + Sync),
 }
 
+impl Context<'_> {
+    fn body_idle(&self) -> Duration {
+        self.limits.body_idle(self.channel.settings().segment().to_std())
+    }
+}
+
 /// Reads the body to its end. What is whole is passed on at once; a stump at the end is dropped.
 ///
 /// # Errors
@@ -106,21 +150,24 @@ pub async fn read(context: &Context<'_>, body: &mut Body) -> Result<(), Error> {
         None => Reader::new(limits),
     };
     let mut events = Vec::new();
-    let mut progress = Progress::default();
+    let mut progress = Progress::new(context);
     let mut inflater = context.gzip.then(Inflater::default);
-    while let Some(bytes) = next(body, context.limits.body_idle()).await? {
+    while let Some(bytes) = next(body, context.body_idle()).await? {
         (context.received)(bytes.len() as u64);
+        progress.come_bytes += bytes.len() as u64;
         let Some(inflater) = &mut inflater else {
             take(context, &mut reader, bytes, &mut events, &mut progress).await?;
             continue;
         };
         inflater.push(bytes);
         while let Some(bytes) = inflater.unfold().map_err(Error::Inflate)? {
+            progress.unfolded(bytes.len(), context.limits.inflate_ratio_max)?;
             take(context, &mut reader, bytes, &mut events, &mut progress).await?;
         }
     }
     if let Some(inflater) = inflater {
         let rest = inflater.finish().map_err(Error::Inflate)?;
+        progress.unfolded(rest.len(), context.limits.inflate_ratio_max)?;
         take(context, &mut reader, rest, &mut events, &mut progress).await?;
     }
     let header = reader.header().cloned();
@@ -170,7 +217,8 @@ async fn next(body: &mut Body, idle: Duration) -> Result<Option<Bytes>, Error> {
     }
 }
 
-/// Reads the next bytes; what they complete is passed on.
+/// Reads the next bytes; what they complete is passed on. Waits for as long as the channel has no room or the body is
+/// ahead of its rate: what is not read stays with its encoder.
 async fn take(
     context: &Context<'_>,
     reader: &mut Reader,
@@ -178,21 +226,90 @@ async fn take(
     events: &mut Vec<Event>,
     progress: &mut Progress,
 ) -> Result<(), Error> {
+    let memory = &context.channel.memory;
+    let rate = match (memory.budget().is_tight(), context.limits.body_bytes_per_second_max) {
+        (false, rate) => rate,
+        (true, 0) => TIGHT_BYTES_PER_SECOND,
+        (true, rate) => rate.min(TIGHT_BYTES_PER_SECOND),
+    };
+    progress.pace(bytes.len(), rate).await;
     let pushed = reader.push(bytes, events);
     for event in events.drain(..) {
         let header = reader.header().cloned();
         pass(context, header, event, progress).await?;
     }
-    pushed.map_err(Error::Media)
+    pushed.map_err(Error::Media)?;
+    progress.unfinished.resize(reader.buffered_bytes() as u64);
+    if memory.is_overdrawn() {
+        return Err(Error::Memory { held_bytes: memory.held() });
+    }
+    let bytes_max = context.limits.unpublished_bytes_max;
+    if memory.unfinished_bytes() > bytes_max {
+        return Err(Error::Unfinished { bytes_max });
+    }
+    if memory.unpublished() > bytes_max {
+        tokio::select! {
+            () = memory.room(bytes_max) => {}
+            () = context.channel.gone() => return Err(Error::Gone),
+        }
+    }
+    Ok(())
 }
 
 /// How far a body has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
     /// The channel has been told the header that the fragments of this body need.
     announced: bool,
     /// The body's first sample has been noted.
     begun: bool,
+    /// Bytes as they came, and unfolded.
+    come_bytes: u64,
+    unfolded_bytes: u64,
+    /// When what has been read would have come at the rate of the bound.
+    paced: Instant,
+    /// What is not whole yet.
+    unfinished: Charge,
+}
+
+/// Media is compressed already; this much of a body may unfold however well.
+const UNFOLDED_FREE_BYTES: u64 = 1 << 20;
+/// What is read of one body while the process is all but at its bound: more than live media needs, less than a backlog
+/// brings.
+const TIGHT_BYTES_PER_SECOND: u64 = 8_000_000;
+/// How far a body may be ahead of its rate: an encoder's burst after a stop.
+const BURST: Duration = Duration::from_secs(1);
+
+impl Progress {
+    fn new(context: &Context<'_>) -> Self {
+        Self {
+            announced: false,
+            begun: false,
+            come_bytes: 0,
+            unfolded_bytes: 0,
+            paced: Instant::now(),
+            unfinished: context.channel.memory.unfinished(),
+        }
+    }
+
+    fn unfolded(&mut self, bytes: usize, ratio_max: u64) -> Result<(), Error> {
+        self.unfolded_bytes += bytes as u64;
+        let most = UNFOLDED_FREE_BYTES + self.come_bytes.saturating_mul(ratio_max);
+        if self.unfolded_bytes > most { Err(Error::Bomb { ratio_max }) } else { Ok(()) }
+    }
+
+    /// Waits while the body is further ahead of `bytes_per_second` than a burst.
+    async fn pace(&mut self, bytes: usize, bytes_per_second: u64) {
+        if bytes_per_second == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let takes = Duration::from_secs_f64(bytes as f64 / bytes_per_second as f64);
+        self.paced = self.paced.max(now) + takes;
+        if self.paced > now + BURST {
+            tokio::time::sleep_until(self.paced - BURST).await;
+        }
+    }
 }
 
 async fn pass(
@@ -258,8 +375,14 @@ async fn pass_fragment(
             track.apply_edit(&mut first);
             context.channel.names.note_start(context.path, MediaTime::new(first.presentation_time(), track.timescale));
         }
-        let command =
-            Command::Fragment { track: track_id(context.name, header, track), body: context.id, slate, fragment: part };
+        let bytes = part.samples.iter().map(|s| s.data.len() as u64).sum();
+        let command = Command::Fragment {
+            track: track_id(context.name, header, track),
+            body: context.id,
+            slate,
+            fragment: part,
+            charge: context.channel.memory.on_the_way(bytes),
+        };
         if !context.channel.send(command).await {
             return Err(Error::Gone);
         }

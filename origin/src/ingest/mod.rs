@@ -11,6 +11,7 @@ mod hints;
 pub mod names;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -120,8 +121,17 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
             return match declined {
                 Declined::Unknown => refuse(body, StatusCode::NOT_FOUND, &declined.to_string()),
                 Declined::Name(_) => refuse(body, StatusCode::FORBIDDEN, &declined.to_string()),
-                Declined::Full => later(body, &declined.to_string(), 10),
+                Declined::Full | Declined::Memory => later(body, &declined.to_string(), 10),
             };
+        }
+    };
+    let _place = match Place::take(&origin, &channel) {
+        Ok(place) => place,
+        Err((bound, max)) => {
+            origin.count_refused(bound);
+            let words = format!("expected at most {max} request bodies at once; try again");
+            origin.context.tally.refuse(bound, format_args!("{words} (channel {channel_name})"));
+            return later(body, &words, 1);
         }
     };
     match target {
@@ -132,6 +142,38 @@ pub async fn handle(State(origin): State<Arc<Origin>>, request: Request<Body>) -
             let stream = Stream { name: &name, path: &path, object, gzip };
             media(&origin, &channel, stream, body).await
         }
+    }
+}
+
+/// A place among the bodies that are open, in all and of a channel; freed when dropped.
+struct Place<'a> {
+    origin: &'a Origin,
+    channel: &'a Channel,
+}
+
+impl<'a> Place<'a> {
+    /// # Errors
+    /// The bound that is reached: its name and its number.
+    fn take(origin: &'a Origin, channel: &'a Channel) -> Result<Self, (&'static str, usize)> {
+        let config = origin.config();
+        let limits = &config.ingest;
+        let all = origin.bodies.fetch_add(1, Ordering::Relaxed);
+        let here = channel.pushes.fetch_add(1, Ordering::Relaxed);
+        let place = Self { origin, channel };
+        if all >= limits.bodies_max {
+            return Err(("bodies", limits.bodies_max));
+        }
+        if here >= limits.bodies_per_channel_max {
+            return Err(("bodies_per_channel", limits.bodies_per_channel_max));
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.origin.bodies.fetch_sub(1, Ordering::Relaxed);
+        self.channel.pushes.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -203,7 +245,7 @@ async fn media(origin: &Origin, channel: &Arc<Channel>, stream: Stream<'_>, mut 
             warn!(channel = %channel.id, stream = name, path, status = status.as_u16(), "push broken off: {error}");
             // A channel that is gone has taken its rows with it.
             let channel = if channel.is_closed() { String::new() } else { channel.id.to_string() };
-            let label = DefectLabel { channel, defect: reason(status) };
+            let label = DefectLabel { channel, defect: error.reason() };
             origin.context.metrics.ingest_refused.get_or_create(&label).inc();
             let mut response = refuse(body, status, &error.to_string());
             if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -218,7 +260,8 @@ async fn manifest(origin: &Origin, channel: &Arc<Channel>, playlist: Option<Stri
     channel.send(Command::ExpectHint).await;
     let config = origin.config();
     let limits = &config.ingest;
-    match body::read_small(body, limits.manifest_bytes_max, limits.body_idle()).await {
+    let idle = limits.body_idle(channel.settings().segment().to_std());
+    match body::read_small(body, limits.manifest_bytes_max, idle).await {
         Ok(text) => {
             match playlist {
                 None => hints::mpd(channel, &text).await,
@@ -227,19 +270,10 @@ async fn manifest(origin: &Origin, channel: &Arc<Channel>, playlist: Option<Stri
             empty(StatusCode::OK)
         }
         Err(error) => {
+            let label = DefectLabel { channel: channel.id.to_string(), defect: error.reason() };
+            origin.context.metrics.ingest_refused.get_or_create(&label).inc();
             close(StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST), &error.to_string())
         }
-    }
-}
-
-const fn reason(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        408 => "idle",
-        412 => "no_header",
-        413 => "too_big",
-        415 => "codec",
-        503 => "stopping",
-        _ => "broken_media",
     }
 }
 

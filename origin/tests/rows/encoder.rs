@@ -84,7 +84,7 @@ impl Source {
         UtcTime::from_nanos(i64::try_from(nanos).expect("a time of this era"))
     }
 
-    fn sample(&self, n: i64, sync: bool, decode_time: i64) -> Sample {
+    pub(crate) fn sample(&self, n: i64, sync: bool, decode_time: i64) -> Sample {
         let mixed = (n as u64 ^ self.name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         let usual = if sync && self.gop > 1 { self.frame_bytes * 10 } else { self.frame_bytes };
         let length = usual + usize::try_from(mixed % 61).unwrap_or(0);

@@ -4,6 +4,7 @@
 //! operator does to it while it runs.
 
 mod answers;
+mod bounds;
 mod consistency;
 mod delta;
 mod encoder;

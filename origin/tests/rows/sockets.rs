@@ -2,12 +2,14 @@
 //! The same through real sockets, in real time: HTTP/1.1 and HTTP/2 on one port, and held requests that hold up nobody.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_media::UtcTime;
 use headwater_net::Shutdown;
-use headwater_net::listener::{Limits, routes, serve};
+use headwater_net::limits::Limits;
+use headwater_net::listener::{routes, serve};
 use headwater_origin::Clock;
 use http::{HeaderMap, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
@@ -34,7 +36,8 @@ async fn serving() -> (Stage, SocketAddr, Encoder, Shutdown) {
     let shutdown = Shutdown::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    shutdown.spawn(serve(listener, None, routes(stage.router()), Limits::default(), shutdown.clone()));
+    let (service, tally) = (routes(stage.router()), Arc::clone(stage.origin.tally()));
+    shutdown.spawn(serve(listener, None, service, Limits::default(), tally, shutdown.clone()));
     (stage, address, encoder, shutdown)
 }
 

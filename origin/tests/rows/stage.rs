@@ -61,8 +61,16 @@ impl Stage {
 
     /// An origin under its own clock, with or without a folder for what survives a restart.
     pub(crate) fn at(channel: config::Channel, clock: Clock, data_dir: Option<&Path>) -> Self {
-        let channels = BTreeMap::from([(CHANNEL.to_owned(), channel)]);
-        let config = Config { channels, data_dir: data_dir.map(Path::to_owned), ..Config::default() };
+        Self::start(Config { data_dir: data_dir.map(Path::to_owned), ..Config::default() }, channel, clock)
+    }
+
+    /// An origin by any configuration, with its one channel.
+    pub(crate) fn configured(config: Config, channel: config::Channel) -> Self {
+        Self::start(config, channel, Clock::starting_at(BASE))
+    }
+
+    fn start(config: Config, channel: config::Channel, clock: Clock) -> Self {
+        let config = Config { channels: BTreeMap::from([(CHANNEL.to_owned(), channel)]), ..config };
         let shutdown = Shutdown::new();
         let origin = Origin::start(config, clock, shutdown.clone()).expect("settings within their ranges");
         Self::of(origin, clock, shutdown)

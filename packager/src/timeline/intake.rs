@@ -89,6 +89,11 @@ impl Intake {
         self.counts
     }
 
+    /// Bytes of what waits for an earlier fragment.
+    pub fn early_bytes(&self) -> usize {
+        self.early.values().flat_map(|early| &early.samples).map(|s| s.data.len()).sum()
+    }
+
     /// Counts samples that were not even looked at.
     pub const fn count_late(&mut self, samples: usize) {
         self.counts.late += samples as u64;

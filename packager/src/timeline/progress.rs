@@ -36,6 +36,10 @@ pub(super) struct Raw {
 }
 
 impl Raw {
+    pub(super) fn bytes(&self) -> usize {
+        self.samples.iter().map(|s| s.data.len()).sum()
+    }
+
     fn start(&self) -> i64 {
         self.samples.first().map_or(0, |s| s.decode_time)
     }
@@ -219,6 +223,11 @@ impl Doubt {
     /// Samples held.
     pub(super) const fn samples(&self) -> usize {
         self.samples
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.held.iter().map(Raw::bytes).sum()
     }
 
     /// When pace has told.

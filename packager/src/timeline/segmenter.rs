@@ -138,6 +138,11 @@ impl Segmenter {
         self.unjoined
     }
 
+    /// Bytes of the part being filled.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.iter().map(|s| s.data.len()).sum()
+    }
+
     /// Its GOP has a rule, and the segment is no whole multiple of it: its borders wander against those of others.
     pub const fn is_misfit(&self) -> bool {
         self.misfit

@@ -127,6 +127,12 @@ impl Assembler {
         self.tracks.get(track).map(TrackState::counts).unwrap_or_default()
     }
 
+    /// Bytes of a track's samples that are here and not cut: what waits for an earlier fragment, for the grid, or for
+    /// the end of its part. Costs a look at each of them.
+    pub fn held_bytes(&self, track: &TrackId) -> usize {
+        self.tracks.get(track).map_or(0, TrackState::held_bytes)
+    }
+
     /// What the newest source's clock should show at `now`, in ticks of `timescale`, if its zero is known: where a
     /// 32-bit clock that has wrapped before stands.
     pub fn source_time(&self, timescale: Timescale, now: UtcTime) -> Option<i64> {

@@ -18,6 +18,8 @@ pub struct Config {
     pub part: MediaDuration,
     /// How long a fragment that leaves a hole waits for the missing one.
     pub reorder: Duration,
+    /// Fragments of a track that may wait so.
+    pub early_max: usize,
     /// How far a track may fall behind the others before its segments are declared lost.
     pub late: Duration,
     /// How long media from zero waits for a manifest that tells its place in time.
@@ -32,6 +34,7 @@ impl Default for Config {
             segment: MediaDuration::from_millis(2_000),
             part: MediaDuration::from_millis(200),
             reorder: Duration::from_secs(2),
+            early_max: 256,
             late: Duration::from_secs(4),
             hint: Duration::from_secs(3),
             held_samples_max: 4_096,

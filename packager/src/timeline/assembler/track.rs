@@ -10,8 +10,6 @@ use crate::timeline::learner;
 use crate::timeline::progress::{Doubt, Progress, Raw};
 use crate::timeline::segmenter::{Rules, Segmenter};
 
-/// Fragments that may wait for an earlier one.
-const EARLY_MAX: usize = 256;
 /// EXTINF may round to TARGETDURATION but not above it.
 const ROUNDS_DOWN_MILLIS: i64 = 499;
 
@@ -57,7 +55,7 @@ impl TrackState {
             raw: Vec::new(),
             progress: Progress::default(),
             doubt: None,
-            intake: Intake::new(config.reorder, EARLY_MAX),
+            intake: Intake::new(config.reorder, config.early_max),
             held: Vec::new(),
             segmenter: None,
             earlier: None,
@@ -70,6 +68,15 @@ impl TrackState {
             resume_after: None,
             absent: false,
         }
+    }
+
+    /// Bytes of samples that are here and not cut.
+    pub(super) fn held_bytes(&self) -> usize {
+        let raw: usize = self.raw.iter().map(Raw::bytes).sum();
+        let doubt = self.doubt.as_ref().map_or(0, Doubt::bytes);
+        let held: usize = self.held.iter().map(|s| s.data.len()).sum();
+        let pending = self.segmenter.as_ref().map_or(0, Segmenter::pending_bytes);
+        raw + doubt + self.intake.early_bytes() + held + pending
     }
 
     /// What was published before a restart of the origin is not published again.
