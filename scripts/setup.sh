@@ -17,6 +17,7 @@ if [ "${1:-}" = test ]; then
   has ffmpeg && has ffprobe || packages+=(ffmpeg)
   has chromium || has chromium-browser || has google-chrome || packages+=(chromium)
   has xmllint || packages+=(libxml2-utils)
+  has curl || packages+=(curl)
 fi
 if [ "${1:-}" = bench ]; then
   has ffmpeg || packages+=(ffmpeg)
