@@ -154,9 +154,8 @@ impl Origin {
                 }
                 after.insert(field.clone(), value.clone());
             }
-            Ok((after, ()))
+            Ok(after)
         })
-        .map(|(changed, ())| changed)
     }
 
     /// Adds a random key to a channel that the API made, and tells it this once.
@@ -173,7 +172,7 @@ impl Origin {
             }
             // From here on the channel has keys of its own; those that encoders use now stay good.
             let keys = settings.keys.iter().chain([&key]);
-            Ok((with_keys(said, keys), ()))
+            Ok(with_keys(said, keys))
         })?;
         Ok((KeyId::of(&key), key))
     }
@@ -191,7 +190,7 @@ impl Origin {
             if left.is_empty() {
                 return Err(Refused::LastKey);
             }
-            Ok((with_keys(said, left.into_iter()), ()))
+            Ok(with_keys(said, left.into_iter()))
         })
         .map(|_| ())
     }
@@ -227,11 +226,11 @@ impl Origin {
         }
     }
 
-    fn change<T>(
+    fn change(
         &self,
         name: &str,
-        change: impl FnOnce(&Map<String, Value>, &config::Channel) -> Result<(Map<String, Value>, T), Refused>,
-    ) -> Result<(Changed, T), Refused> {
+        change: impl FnOnce(&Map<String, Value>, &config::Channel) -> Result<Map<String, Value>, Refused>,
+    ) -> Result<Changed, Refused> {
         let mut made = self.made.lock();
         let channel = self.channel(name).ok_or_else(|| Refused::Unknown(name.to_owned()))?;
         match channel.source() {
@@ -240,14 +239,14 @@ impl Origin {
             Source::Api => {}
         }
         let before = made.get(&channel.id).cloned().unwrap_or_default();
-        let (said, told) = change(&before, &channel.settings())?;
+        let said = change(&before, &channel.settings())?;
         let settings = self.config().defaults.with(&said).map_err(Refused::Settings)?;
         stays(&channel, &settings)?;
         channel.configure(settings);
         let kept = self.keep(&channel.id, &said);
         made.insert(channel.id.clone(), said);
         info!(channel = name, "channel changed by the API");
-        Ok((Changed { channel, created: false, kept }, told))
+        Ok(Changed { channel, created: false, kept })
     }
 
     fn keep(&self, id: &ChannelId, said: &Map<String, Value>) -> bool {

@@ -164,8 +164,7 @@ impl Origin {
 
 /// Keys of a channel in which two settings differ, and whether a running one can change them.
 fn differing(now: &config::Channel, wished: &config::Channel) -> Vec<(String, bool)> {
-    let values = |settings: &config::Channel| flat(settings);
-    let keys = differences(&values(now), &values(wished));
+    let keys = differences(&flat(now), &flat(wished));
     keys.into_iter().map(|key| (key.clone(), key != "segment_ms" && key != "part_ms")).collect()
 }
 

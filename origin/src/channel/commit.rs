@@ -116,8 +116,7 @@ impl TrackWriter {
             Some(open) => (**open).clone(),
             None => self.open_segment(generation, &cut),
         };
-        // Neither grown nor larger than what is written: what is left over would stay as long as the part.
-        let mut out = BytesMut::with_capacity(chunk_bytes(&cut));
+        let mut out = BytesMut::new();
         let first = cut.index.0 == 0;
         let decode_time = cut.samples.first().map_or(0, |s| s.decode_time);
         let options = ChunkOptions {
@@ -435,12 +434,6 @@ impl TrackWriter {
         self.ended = true;
         self.publish(Vec::new(), None, now);
     }
-}
-
-/// About what a chunk of these samples weighs: the boxes before its data, 16 bytes for each sample, and the data.
-fn chunk_bytes(cut: &PartCut) -> usize {
-    const BOXES_BYTES: usize = 256;
-    BOXES_BYTES + cut.samples.iter().map(|sample| sample.data.len() + 16).sum::<usize>()
 }
 
 fn describe(id: &TrackId, header: &TrackHeader, plan: TrackPlan, part_target: Option<MediaDuration>) -> Track {

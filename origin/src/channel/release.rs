@@ -88,7 +88,7 @@ impl Task {
         // NB: its charge goes when it is written, or is of no use.
         let Some(Decided { output, charge: _charge, .. }) = queue.pop_front() else { return false };
         let Some(writer) = writer else { return false };
-        match output {
+        let (is_part, told) = match output {
             Output::Part(_, generation, part) => {
                 // A break that another track told of since this part was cut holds for it too.
                 let since = self.breaks.iter().rev().find(|b| b.first <= part.number).map(|b| b.generation);
@@ -97,26 +97,22 @@ impl Task {
                 // The segment's end belongs to the version of its last part.
                 let ends = matches!(queue.front(), Some(Decided { output: Output::End { .. }, .. }));
                 writer.part(&self.channel, &self.context, header, generation, &self.breaks, part, now);
-                if tell && !ends {
-                    self.publish(id, now);
-                }
-                return true;
+                (true, !ends)
             }
             Output::End { number, .. } => {
                 writer.end_segment(&self.context, number);
-                if tell {
-                    self.publish(id, now);
-                }
+                (false, true)
             }
             Output::Lost(_, number) => {
                 writer.lose(&self.context, &self.breaks, number);
-                if tell {
-                    self.publish(id, now);
-                }
+                (false, true)
             }
-            _ => {}
+            _ => (false, false),
+        };
+        if tell && told {
+            self.publish(id, now);
         }
-        false
+        is_part
     }
 
     pub(super) fn publish(&mut self, id: &TrackId, now: UtcTime) {

@@ -228,7 +228,7 @@ impl Task {
                 }
             }
             Command::Header { name, body, long, track, header } => {
-                self.header(name, &track, *header.clone(), now);
+                self.header(name, &track, &header, now);
                 if let Some(track) = self.tracks.get_mut(&track) {
                     track.sources.header(body, header.into(), long);
                 }
@@ -278,7 +278,7 @@ impl Task {
     }
 
     /// A header of a new track makes it; of a known one it takes effect with the fragments it describes.
-    fn header(&mut self, name: String, track: &TrackId, header: TrackHeader, now: UtcTime) {
+    fn header(&mut self, name: String, track: &TrackId, header: &TrackHeader, now: UtcTime) {
         let input = TrackInput { kind: header.kind, timescale: header.timescale };
         let full = self.tracks.len() >= self.bounds.tracks_max;
         match self.tracks.get_mut(track) {
@@ -288,7 +288,7 @@ impl Task {
                 self.assembler.header(track, input);
                 let state = TrackTask {
                     name,
-                    header,
+                    header: header.clone(),
                     headers: BTreeMap::new(),
                     clock: SourceClock::near(self.assembler.source_time(input.timescale, now)),
                     sources: Sources::default(),
@@ -299,7 +299,9 @@ impl Task {
                 };
                 self.tracks.insert(track.clone(), state);
             }
-            Some(known) if known.header.compatible_with(&header) == Compatibility::Merged => known.header = header,
+            Some(known) if known.header.compatible_with(header) == Compatibility::Merged => {
+                known.header = header.clone();
+            }
             Some(_) => {}
         }
         self.follow(now);

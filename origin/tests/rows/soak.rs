@@ -3,18 +3,14 @@
 
 use std::time::Duration;
 
+use headwater_origin::memory::resident_bytes;
+
 use crate::encoder::{Encoder, Source};
 use crate::playlist::Playlist;
 use crate::stage::{BASE, CHANNEL, Stage, folder, seconds, settings};
 
 /// What stands still may breathe: allocator pages, tables that were still growing in the first hour.
 const BREATH_BYTES: u64 = 8 << 20;
-
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or("0");
-    line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * 1024
-}
 
 async fn metric(stage: &Stage, name: &str) -> f64 {
     let text = stage.get("/metrics").await.text();
@@ -63,7 +59,8 @@ async fn a_day_of_input_leaves_memory_and_tables_flat() {
             assert_eq!(stage.get(&format!("{track}/{last}")).await.status, 200, "hour {hour}: {last}");
         }
         assert_eq!(stage.waiters(), 0, "hour {hour}");
-        let (resident, held) = (resident_bytes(), metric(&stage, "headwater_input_defects").await);
+        let (resident, held) =
+            (resident_bytes().expect("a system that tells"), metric(&stage, "headwater_input_defects").await);
         println!("hour {hour:2}: {:.1} MB resident, {held:.0} defects survived", resident as f64 / 1e6);
         let first = *after_an_hour.get_or_insert(resident);
         assert!(resident <= first + BREATH_BYTES, "hour {hour}: {resident} bytes resident after {first} in the first");

@@ -50,6 +50,7 @@ pub fn write_chunk(out: &mut BytesMut, samples: &[Sample], options: ChunkOptions
     let mdat_header_bytes: u64 = if data_bytes + 8 > u64::from(u32::MAX) { 16 } else { 8 };
     let moof_bytes = fields.moof_bytes(samples.len());
     let start = out.len();
+    // Once and exactly: what is left over would stay as long as the chunk.
     out.reserve(ENVELOPE_BYTES + usize::try_from(moof_bytes + mdat_header_bytes + data_bytes).unwrap_or(0));
 
     if options.first_of_segment || options.last_of_stream {
