@@ -3,5 +3,6 @@
 //! dies.
 
 pub mod config;
+pub mod store;
 
 pub use config::Config;

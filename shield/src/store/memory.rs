@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Memory by the byte: what arrives is charged before it is stored, and what is stored leaves to make room.
+//!
+//! The bound holds at every instant, whoever charges at once: bytes are reserved by one atomic step that fails above the
+//! bound, and given back only after the index has let go of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::queues::Queues;
+use super::resident::Resident;
+
+/// What an object costs beside the bytes of its key, head and body: its entry in the index, its resident, its place in
+/// a queue, and the share of what is remembered of those that left. Every charge begins with it.
+pub const OVERHEAD_BYTES: u64 = 512;
+
+/// There is no room: what could leave does not weigh enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected room for {need_bytes} bytes, {free_bytes} of {bytes_max} are free or can be freed")]
+pub struct Full {
+    /// What was asked for.
+    pub need_bytes: u64,
+    /// What is free or could leave.
+    pub free_bytes: u64,
+    /// The bound.
+    pub bytes_max: u64,
+}
+
+type Evict = Box<dyn Fn(&Arc<Resident>) + Send + Sync>;
+
+/// The memory of the shield: its bound, what is in it, who leaves next.
+pub struct Memory {
+    bytes_max: AtomicU64,
+    /// Bytes of residents and of charges; never above the bound, but while a lowered bound waits for what arrives.
+    held: AtomicU64,
+    evicted: AtomicU64,
+    /// Guards the order in which residents leave. Nothing else is locked while it is held, and no callback runs.
+    queues: Mutex<Queues>,
+    /// Held while somebody makes room, so that nobody takes what is on its way out for what cannot leave.
+    /// It guards nothing else, and is taken before `queues`.
+    making_room: Mutex<()>,
+    evict: Evict,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (held, max) = (self.held_bytes(), self.bytes_max());
+        f.debug_struct("Memory").field("held_bytes", &held).field("bytes_max", &max).finish_non_exhaustive()
+    }
+}
+
+impl Memory {
+    /// A memory of so many bytes. `evict` lets go of an object that leaves: it takes it out of the index if it is still
+    /// there. It runs on the thread that needed the room, inside [`Memory::charge`], [`Charge::grow`] and
+    /// [`Memory::set_bytes_max`]: never call those with a lock of the index held, nor from `evict`.
+    pub fn new(bytes_max: u64, evict: impl Fn(&Arc<Resident>) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            bytes_max: AtomicU64::new(bytes_max),
+            held: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            queues: Mutex::default(),
+            making_room: Mutex::default(),
+            evict: Box::new(evict),
+        })
+    }
+
+    /// Room for an object that begins to arrive: for these bytes and [`OVERHEAD_BYTES`]. Others leave for it.
+    ///
+    /// # Errors
+    /// [`Full`] if what may leave does not make the room; then nothing has left.
+    pub fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge, Full> {
+        let bytes = bytes.saturating_add(OVERHEAD_BYTES);
+        self.reserve(bytes)?;
+        Ok(Charge { memory: Arc::clone(self), bytes })
+    }
+
+    /// Takes in a finished object; what was charged for it becomes its weight. One that was removed before is not
+    /// taken in, and its bytes are free again.
+    pub fn keep(&self, resident: &Arc<Resident>, mut charge: Charge) {
+        if self.queues.lock().keep(resident, charge.bytes) {
+            charge.bytes = 0;
+        }
+    }
+
+    /// Takes out an object that was replaced or purged: its bytes are free when this returns. Twice is once.
+    pub fn remove(&self, resident: &Resident) {
+        let bytes = self.queues.lock().remove(resident);
+        self.held.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Changes the bound; a lower one holds when this returns, but for what is arriving and the live edge.
+    pub fn set_bytes_max(&self, bytes_max: u64) {
+        self.bytes_max.store(bytes_max, Relaxed);
+        let _making_room = self.making_room.lock();
+        loop {
+            let over = self.held_bytes().saturating_sub(bytes_max);
+            let leaving = self.leaving(over.min(self.evictable_bytes()));
+            if leaving.is_empty() {
+                return;
+            }
+            let freed = self.let_go(&leaving);
+            self.held.fetch_sub(freed, Relaxed);
+        }
+    }
+
+    /// The bound.
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max.load(Relaxed)
+    }
+
+    /// Bytes of what is in and of what is arriving.
+    pub fn held_bytes(&self) -> u64 {
+        self.held.load(Relaxed)
+    }
+
+    /// Bytes of the live edge, as far as their protection was not found to be over.
+    pub fn live_bytes(&self) -> u64 {
+        self.queues.lock().live_bytes()
+    }
+
+    /// Objects that are in.
+    pub fn residents(&self) -> usize {
+        self.queues.lock().residents()
+    }
+
+    /// Objects that had to leave since the start.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Relaxed)
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<(), Full> {
+        if self.exchange(0, bytes).is_ok() {
+            return Ok(());
+        }
+        let _making_room = self.making_room.lock();
+        let mut freed = 0;
+        // Each turn more has left; whoever takes the room in between has used it.
+        while let Err(over) = self.exchange(freed, bytes) {
+            self.held.fetch_sub(freed, Relaxed);
+            let evictable = self.evictable_bytes();
+            if evictable < over {
+                let bytes_max = self.bytes_max();
+                let free_bytes = bytes_max.saturating_sub(self.held_bytes()).saturating_add(evictable);
+                return Err(Full { need_bytes: bytes, free_bytes, bytes_max });
+            }
+            let leaving = self.leaving(over);
+            freed = self.let_go(&leaving);
+        }
+        Ok(())
+    }
+
+    /// Gives `freed` back and reserves `bytes` in one step; how many bytes are missing where that is too much.
+    fn exchange(&self, freed: u64, bytes: u64) -> Result<(), u64> {
+        let bytes_max = self.bytes_max();
+        let exchanged = self
+            .held
+            .fetch_update(Relaxed, Relaxed, |held| (held - freed).checked_add(bytes).filter(|held| *held <= bytes_max));
+        exchanged.map(|_| ()).map_err(|held| (held - freed).saturating_add(bytes).saturating_sub(bytes_max))
+    }
+
+    fn evictable_bytes(&self) -> u64 {
+        let mut queues = self.queues.lock();
+        queues.advance(Instant::now());
+        queues.evictable_bytes()
+    }
+
+    /// Takes objects of so many bytes out of the queues.
+    fn leaving(&self, over: u64) -> Vec<Arc<Resident>> {
+        let bytes_max = self.bytes_max();
+        let mut queues = self.queues.lock();
+        let mut leaving = Vec::new();
+        let mut bytes = 0;
+        while bytes < over {
+            let Some(resident) = queues.evict(bytes_max) else { break };
+            bytes += resident.bytes();
+            leaving.push(resident);
+        }
+        leaving
+    }
+
+    /// Has the index let go; the bytes are still held when this returns.
+    fn let_go(&self, leaving: &[Arc<Resident>]) -> u64 {
+        self.evicted.fetch_add(leaving.len() as u64, Relaxed);
+        leaving.iter().fold(0, |bytes, resident| {
+            (self.evict)(resident);
+            bytes + resident.bytes()
+        })
+    }
+}
+
+/// Bytes reserved for an object that is arriving; given back when dropped.
+#[derive(Debug)]
+pub struct Charge {
+    memory: Arc<Memory>,
+    bytes: u64,
+}
+
+impl Charge {
+    /// Room for more.
+    ///
+    /// # Errors
+    /// [`Full`] if what may leave does not make the room; the charge is as it was.
+    pub fn grow(&mut self, bytes: u64) -> Result<(), Full> {
+        self.memory.reserve(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Gives back what was reserved beyond these bytes (and [`OVERHEAD_BYTES`]).
+    pub fn settle(&mut self, bytes: u64) {
+        let surplus = self.bytes.saturating_sub(bytes.saturating_add(OVERHEAD_BYTES));
+        self.bytes -= surplus;
+        self.memory.held.fetch_sub(surplus, Relaxed);
+    }
+
+    /// What is reserved, [`OVERHEAD_BYTES`] included.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.memory.held.fetch_sub(self.bytes, Relaxed);
+    }
+}
