@@ -19,32 +19,72 @@ pub enum Asked {
     Unsatisfiable,
 }
 
-/// Reads a Range header against a body of `length_bytes`.
-pub fn parse(value: Option<&HeaderValue>, length_bytes: u64) -> Asked {
-    let Some(text) = value.and_then(|v| v.to_str().ok()) else { return Asked::Whole };
-    let Some(spec) = text.trim().strip_prefix("bytes=") else { return Asked::Whole };
-    if spec.contains(',') {
-        return Asked::Whole;
+/// One range of bytes, of a body whose length may not be known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spec {
+    /// From this byte to the end.
+    From {
+        /// First byte.
+        first: u64,
+    },
+    /// These bytes, as far as there are so many; both ends included.
+    Between {
+        /// First byte.
+        first: u64,
+        /// Last byte.
+        last: u64,
+    },
+    /// So many bytes at the end.
+    Suffix {
+        /// How many.
+        length_bytes: u64,
+    },
+}
+
+impl Spec {
+    /// The bytes that are meant of a body of `length_bytes`.
+    pub fn within(self, length_bytes: u64) -> Asked {
+        let (first, last) = match self {
+            Self::From { first } => (first, u64::MAX),
+            Self::Between { first, last } => (first, last),
+            Self::Suffix { length_bytes: 0 } => return Asked::Unsatisfiable,
+            Self::Suffix { length_bytes: suffix } => (length_bytes.saturating_sub(suffix), u64::MAX),
+        };
+        if first >= length_bytes {
+            return Asked::Unsatisfiable;
+        }
+        Asked::Part { first, last: last.min(length_bytes - 1) }
     }
-    let Some((first, last)) = spec.split_once('-') else { return Asked::Whole };
+}
+
+/// Reads a Range header: none if there is none, one that we ignore, or more than one range.
+pub fn read(value: Option<&HeaderValue>) -> Option<Spec> {
+    let spec = value?.to_str().ok()?.trim().strip_prefix("bytes=")?;
+    if spec.contains(',') {
+        return None;
+    }
+    let (first, last) = spec.split_once('-')?;
     let (first, last) = (first.trim(), last.trim());
     if first.is_empty() {
-        return match last.parse::<u64>() {
-            Ok(0) => Asked::Unsatisfiable,
-            Ok(_) if length_bytes == 0 => Asked::Unsatisfiable,
-            Ok(n) => Asked::Part { first: length_bytes.saturating_sub(n), last: length_bytes - 1 },
-            Err(_) => Asked::Whole,
-        };
+        return Some(Spec::Suffix { length_bytes: number(last)? });
     }
-    let Ok(first) = first.parse::<u64>() else { return Asked::Whole };
-    let last = if last.is_empty() { u64::MAX } else { last.parse().unwrap_or(0) };
-    if last < first {
-        return Asked::Whole;
+    let first = number(first)?;
+    if last.is_empty() {
+        return Some(Spec::From { first });
     }
-    if first >= length_bytes {
-        return Asked::Unsatisfiable;
-    }
-    Asked::Part { first, last: last.min(length_bytes - 1) }
+    let last = number(last)?;
+    (first <= last).then_some(Spec::Between { first, last })
+}
+
+/// Reads a Range header against a body of `length_bytes`.
+pub fn parse(value: Option<&HeaderValue>, length_bytes: u64) -> Asked {
+    read(value).map_or(Asked::Whole, |spec| spec.within(length_bytes))
+}
+
+/// Digits alone; more of them than fit stand for the largest number.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

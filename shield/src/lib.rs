@@ -3,6 +3,7 @@
 //! dies.
 
 pub mod config;
+pub mod semantics;
 pub mod store;
 
 pub use config::Config;
