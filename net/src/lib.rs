@@ -10,6 +10,7 @@ mod pulse;
 pub mod range;
 mod response;
 pub mod shutdown;
+pub mod signature;
 pub mod tag;
 pub mod tls;
 mod watched;

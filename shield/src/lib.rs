@@ -5,5 +5,6 @@
 pub mod config;
 pub mod semantics;
 pub mod store;
+pub mod upstream;
 
 pub use config::Config;
