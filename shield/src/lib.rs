@@ -3,8 +3,199 @@
 //! dies.
 
 pub mod config;
+mod edge;
+pub mod fill;
+mod handler;
+pub mod index;
+pub mod object;
+mod respond;
+pub mod route;
 pub mod semantics;
+pub mod service;
 pub mod store;
+mod task;
 pub mod upstream;
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use headwater_net::Shutdown;
+use headwater_net::limits::Tally;
+use tokio::time::Instant;
+
 pub use config::Config;
+
+use crate::edge::Edges;
+use crate::index::{Index, Slot};
+use crate::object::Object;
+use crate::route::Routes;
+use crate::semantics::Defaults;
+use crate::store::{Memory, Purges, Resident};
+use crate::upstream::{Group, Identity, Local};
+
+/// Purges that a fill may have missed: as many as may come while one lasts.
+const PURGES_RECENT: usize = 4_096;
+
+/// A shield: what it holds, and what it knows of its origins. Shared by every connection.
+#[derive(Debug)]
+pub struct Shield {
+    state: ArcSwap<State>,
+    index: Index,
+    memory: Arc<Memory>,
+    purges: Purges,
+    edges: Edges,
+    identity: Identity,
+    tally: Arc<Tally>,
+    /// Requests held here for what comes next.
+    held: AtomicUsize,
+    shutdown: Shutdown,
+}
+
+/// A place of [`Shield::hold`]; dropping it leaves.
+struct Held<'a> {
+    shield: &'a Shield,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.shield.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a reload replaces.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) routes: Routes,
+    pub(crate) groups: BTreeMap<String, Arc<Group>>,
+    pub(crate) defaults: Defaults,
+    /// How long a URL is remembered whose answer may not be shared.
+    pub(crate) uncacheable: Duration,
+}
+
+impl State {
+    fn new(config: Config, groups: BTreeMap<String, Arc<Group>>) -> Self {
+        let defaults = Defaults {
+            negative: Duration::from_millis(u64::from(config.cache.negative_ms)),
+            stale_if_error: Duration::from_secs(u64::from(config.cache.stale_if_error_seconds)),
+        };
+        let routes = Routes::new(&config, |name| groups.get(name).cloned());
+        let uncacheable = Duration::from_millis(u64::from(config.cache.uncacheable_ms));
+        Self { config, routes, groups, defaults, uncacheable }
+    }
+}
+
+impl Shield {
+    /// Starts a shield; `here` is the origin in this process, where there is one.
+    ///
+    /// # Errors
+    /// [`upstream::Invalid`] for a group that cannot be.
+    pub fn start(config: Config, here: Option<&Local>, shutdown: Shutdown) -> Result<Arc<Self>, upstream::Invalid> {
+        let identity = Identity::new();
+        let mut groups = BTreeMap::new();
+        for (name, settings) in &config.upstreams {
+            let group = Group::new(name, settings, here.cloned(), &identity)?;
+            shutdown.spawn(Arc::clone(&group).run(shutdown.clone()));
+            groups.insert(name.clone(), group);
+        }
+        let cache = config.cache.clone();
+        let shield = Arc::new_cyclic(|weak: &Weak<Self>| {
+            let weak = weak.clone();
+            let evict = move |resident: &Arc<Resident>| {
+                if let Some(shield) = weak.upgrade() {
+                    shield.evicted(resident);
+                }
+            };
+            Self {
+                state: ArcSwap::from_pointee(State::new(config, groups)),
+                index: Index::new(cache.keys_max),
+                memory: Memory::new(cache.memory_bytes_max, evict),
+                purges: Purges::new(PURGES_RECENT),
+                edges: Edges::new(),
+                identity,
+                tally: Arc::default(),
+                held: AtomicUsize::new(0),
+                shutdown: shutdown.clone(),
+            }
+        });
+        shutdown.spawn(sweep(Arc::downgrade(&shield), shutdown.clone()));
+        Ok(shield)
+    }
+
+    pub(crate) fn state(&self) -> arc_swap::Guard<Arc<State>> {
+        self.state.load()
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Config {
+        self.state.load().config.clone()
+    }
+
+    /// Connections, and refusals by bound; the listener counts here too.
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
+    /// A place among the requests that are held here for what comes next; `None` if all are taken.
+    fn hold(&self) -> Option<Held<'_>> {
+        let held = Held { shield: self };
+        let before = self.held.fetch_add(1, Ordering::Relaxed);
+        (before < self.state().config.limits.held_max).then_some(held)
+    }
+
+    /// Runs a fill to its end; a stop waits for it.
+    fn spawn(&self, fill: impl Future<Output = ()> + Send + 'static) {
+        self.shutdown.spawn(fill);
+    }
+
+    fn evicted(&self, resident: &Arc<Resident>) {
+        let Some(slot) = self.index.find(resident.key()) else { return };
+        for object in slot.objects() {
+            if object.resident.get().is_some_and(|found| Arc::ptr_eq(found, resident)) {
+                slot.drop_object(&object);
+            }
+        }
+        self.index.close(&slot);
+    }
+
+    /// Gives back the room of what is not held any more.
+    fn let_go(&self, object: &Object) {
+        if let Some(resident) = object.resident.get() {
+            self.memory.remove(resident);
+        }
+    }
+
+    /// A purge that came while an object was arriving is about that object too.
+    ///
+    /// True if it is gone.
+    fn obey_purges(&self, slot: &Slot, object: &Arc<Object>) -> bool {
+        match object.purged(slot.key(), &self.purges) {
+            Some(store::Kind::Hard) => {
+                if slot.drop_object(object) {
+                    self.let_go(object);
+                }
+                true
+            }
+            Some(store::Kind::Soft) => {
+                object.outdate();
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+/// Forgets what nothing is known of any more, now and then.
+async fn sweep(shield: Weak<Shield>, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(index::SWEPT_EVERY) => {}
+            () = shutdown.started() => return,
+        }
+        let Some(shield) = shield.upgrade() else { return };
+        shield.index.sweep(Instant::now());
+    }
+}

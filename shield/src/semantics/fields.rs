@@ -62,6 +62,18 @@ pub fn for_origin(headers: &HeaderMap) -> HeaderMap {
     out
 }
 
+/// A client's fields as they go upstream for that client alone: conditions and ranges are the origin's to answer.
+pub fn for_passing(headers: &HeaderMap) -> HeaderMap {
+    let mut out = headers.clone();
+    strip_hop_by_hop(&mut out);
+    out
+}
+
+/// True if a request asks for less than the whole, or on a condition.
+pub fn is_conditional(headers: &HeaderMap) -> bool {
+    CONDITIONS.iter().any(|name| headers.contains_key(name))
+}
+
 /// An answer's fields as they are stored: without what concerns one connection, without Age, with a Date.
 pub fn for_storage(headers: &mut HeaderMap, received: SystemTime) {
     strip_hop_by_hop(headers);

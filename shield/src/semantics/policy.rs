@@ -37,6 +37,19 @@ pub enum Freshness {
 }
 
 impl Policy {
+    /// Of an answer for those alone who asked before it came: stale at once, and never used again.
+    pub fn momentary(received: Instant) -> Self {
+        Self {
+            received,
+            initial_age_ms: 0,
+            lifetime_ms: 0,
+            while_revalidating_ms: 0,
+            if_error_ms: 0,
+            validate_always: true,
+            immutable: false,
+        }
+    }
+
     /// How old the answer is (RFC 9111, 4.2.3); it never shrinks while `now` does not.
     pub fn age(&self, now: Instant) -> Duration {
         Duration::from_millis(self.age_ms(now))

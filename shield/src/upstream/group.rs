@@ -210,6 +210,17 @@ impl Group {
         self.members.load().origin(origin).map(|origin| Arc::clone(&origin.name))
     }
 
+    /// Its origins, the preferred one first.
+    pub fn origins(&self) -> Vec<OriginId> {
+        self.members.load().origins.iter().map(|origin| origin.id).collect()
+    }
+
+    /// The longest that an answer may take, held ones included.
+    pub fn patience(&self) -> Duration {
+        let members = self.members.load();
+        members.settings.deadlines.total + members.settings.held
+    }
+
     /// `origin` stalls for `channel`, though it answers: other origins come before it until it [advances](Self::advancing)
     /// again. Telling it again keeps the mark; one that nobody confirms is forgotten after six hold-downs.
     pub fn stalled(&self, origin: OriginId, channel: &Arc<str>, stall: Stall) {

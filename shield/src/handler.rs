@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A request's way through the shield: its route, what is held for it, its place in a fill, or the way to the origin by
+//! itself.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use axum::body::Body;
+use headwater_net::listener::Connection;
+use http::header::{ALLOW, HOST};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::Shield;
+use crate::fill::{By, Failure, Fill, Ready, Stage, Waiting};
+use crate::index::{Slot, Turn};
+use crate::object::{Object, measured};
+use crate::respond::{of_object, refusal};
+use crate::route::{self, Kind, Route};
+use crate::semantics::cache_status::{self, Forwarded, Handling, Why};
+use crate::semantics::{self, Freshness, RequestHead, fields};
+use crate::task::Errand;
+use crate::upstream::{self, Ask, Framing};
+
+/// How often a request begins anew because what it waited for was given up or was for others.
+const TURNS_MAX: u32 = 8;
+
+thread_local! {
+    /// Where keys are written: a hit allocates none.
+    static KEY: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a str,
+}
+
+impl<'a> Target<'a> {
+    /// Reads it off a request; `None` without a host.
+    pub(crate) fn of(request: &'a Parts) -> Option<Self> {
+        let host = match request.uri.authority() {
+            Some(authority) => authority.as_str(),
+            None => request.headers.get(HOST)?.to_str().ok()?,
+        };
+        Some(Self { host, path: request.uri.path(), query: request.uri.query().unwrap_or("") })
+    }
+}
+
+impl Shield {
+    /// Answers a request.
+    pub async fn answer(self: &Arc<Self>, request: Parts, connection: &Connection) -> Response<Body> {
+        let Some(target) = Target::of(&request) else {
+            return refusal(StatusCode::BAD_REQUEST, "expected a host", "host");
+        };
+        if self.identity.has_seen(&request.headers) {
+            return refusal(StatusCode::LOOP_DETECTED, "expected a request that has not passed here before", "loop");
+        }
+        let state = self.state();
+        let Some(route) = state.routes.find(target.host, target.path) else {
+            return refusal(StatusCode::NOT_FOUND, "expected a path that a route serves", "route");
+        };
+        let asking = Asking { shield: self, route, target, request: &request, connection };
+        match request.method {
+            Method::GET | Method::HEAD => asking.cached().await,
+            // Preflights are the origin's to answer; they bring no body.
+            Method::OPTIONS => asking.passed(Why::Method, None).await,
+            _ => {
+                let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "expected GET, HEAD or OPTIONS", "method");
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+                response
+            }
+        }
+    }
+
+    /// What is held under the key of a URL.
+    fn slot(&self, route: &Route, target: Target<'_>) -> Option<Arc<Slot>> {
+        KEY.with_borrow_mut(|key| {
+            route.write_key(key, target.host, target.path, target.query);
+            self.index.open(key)
+        })
+    }
+}
+
+/// A request on its way.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    shield: &'a Arc<Shield>,
+    route: &'a Arc<Route>,
+    target: Target<'a>,
+    request: &'a Parts,
+    connection: &'a Connection,
+}
+
+impl Asking<'_> {
+    /// GET and HEAD.
+    async fn cached(&self) -> Response<Body> {
+        let Some(slot) = self.shield.slot(self.route, self.target) else {
+            // No room for another key: serve through.
+            return self.passed(Why::Bypass, Some("keys-full")).await;
+        };
+        let response = self.through(&slot).await;
+        self.shield.index.close(&slot);
+        response
+    }
+
+    async fn through(&self, slot: &Arc<Slot>) -> Response<Body> {
+        for _ in 0..TURNS_MAX {
+            let now = Instant::now();
+            let held = slot.find(&self.request.headers).filter(|found| !self.shield.obey_purges(slot, found));
+            let why = match held.as_ref().map(|object| (object, freshness(object, now))) {
+                Some((object, Freshness::Fresh { ttl })) => {
+                    object.touch();
+                    return self.share(object, &Handling::Hit { ttl }, None).await;
+                }
+                Some((object, Freshness::Stale { by, while_revalidating: true, .. })) => {
+                    self.refresh(slot, object, now);
+                    object.touch();
+                    return self.share(object, &Handling::StaleHit { by }, Some("revalidating")).await;
+                }
+                Some(_) => Why::Stale,
+                None => Why::UriMiss,
+            };
+            if semantics::only_if_cached(&self.request.headers) {
+                return refusal(StatusCode::GATEWAY_TIMEOUT, "expected an answer that is held", "only-if-cached");
+            }
+            let (mut waiting, leads) = match self.turn(slot, held, now) {
+                Some(place) => place,
+                None => return self.passed(why, None).await,
+            };
+            // NB: its own deadlines end a fill; this one stands behind them.
+            let stage = tokio::time::timeout(self.route.patience(), waiting.stage());
+            match stage.await.unwrap_or(Stage::Failed(Failure::Late)) {
+                Stage::Ready(ready) => {
+                    if let Some(response) = self.ready(slot, &ready, why, !leads).await {
+                        return response;
+                    }
+                }
+                Stage::Alone => {
+                    return match waiting.take().filter(|_| leads && self.is_plain()) {
+                        Some(answer) => self.forward(answer, why, None),
+                        None => self.passed(Why::Bypass, None).await,
+                    };
+                }
+                Stage::Failed(Failure::Abandoned) | Stage::Asking => {}
+                Stage::Failed(failure) => return self.failed(&failure),
+            }
+        }
+        refusal(StatusCode::SERVICE_UNAVAILABLE, "expected an answer, too many fills were given up", "turns")
+    }
+
+    /// A request that a fill's answer serves as it came: no range, no condition.
+    fn is_plain(&self) -> bool {
+        self.request.method == Method::GET && !fields::is_conditional(&self.request.headers)
+    }
+
+    /// A place in a fill, and whether it is this request's own; `None`: go alone.
+    fn turn(&self, slot: &Arc<Slot>, held: Option<Arc<Object>>, now: Instant) -> Option<(Waiting, bool)> {
+        let mut own = None;
+        let begin = || {
+            let (fill, waiting) = Fill::begin(now);
+            own = Some(waiting);
+            fill
+        };
+        match slot.turn(&self.request.headers, now, begin) {
+            Turn::Alone => None,
+            Turn::Follow(fill) => Some((fill.follow(), false)),
+            Turn::Lead(lead) => {
+                let errand = self.errand(held);
+                self.shield.spawn(errand.run(lead));
+                own.map(|waiting| (waiting, true))
+            }
+        }
+    }
+
+    /// Has a stale answer confirmed behind the back of those it is served to.
+    fn refresh(&self, slot: &Arc<Slot>, held: &Arc<Object>, now: Instant) {
+        let mut own = None;
+        let begin = || {
+            let (fill, waiting) = Fill::begin(now);
+            own = Some(waiting);
+            fill
+        };
+        if let Turn::Lead(lead) = slot.turn(&self.request.headers, now, begin) {
+            let errand = self.errand(Some(Arc::clone(held)));
+            self.shield.spawn(errand.run(lead));
+        }
+    }
+
+    fn errand(&self, held: Option<Arc<Object>>) -> Errand {
+        let kind = Kind::of(self.target.path, self.target.query);
+        let mut headers = fields::for_origin(&self.request.headers);
+        fields::append_via(&mut headers, self.request.version);
+        if let Some(held) = &held {
+            semantics::conditional(&held.headers, &mut headers);
+        }
+        let live = self.route.settings.live;
+        Errand {
+            shield: Arc::clone(self.shield),
+            route: Arc::clone(self.route),
+            kind,
+            path: self.target.path.to_owned(),
+            request: self.request.headers.clone(),
+            ask: Ask {
+                method: Method::GET,
+                held: live && (kind == Kind::Blocking || self.shield.edges.is_ahead(self.route, self.target.path)),
+                at_edge: live && !matches!(kind, Kind::Other),
+                boundary: kind == Kind::Media,
+                ..self.ask(headers)
+            },
+            held,
+            epoch: self.shield.purges.epoch(),
+            behind: Vec::new(),
+        }
+    }
+
+    fn ask(&self, headers: HeaderMap) -> Ask {
+        Ask {
+            method: self.request.method.clone(),
+            target: self.route.target(&self.request.uri),
+            host: HeaderValue::from_str(self.target.host).ok(),
+            headers,
+            held: false,
+            at_edge: false,
+            boundary: false,
+            channel: self.route.settings.live.then(|| Arc::from(route::channel(self.target.path))),
+        }
+    }
+
+    /// What a fill brought, unless it is for requests of other fields.
+    async fn ready(&self, slot: &Slot, ready: &Ready, why: Why, collapsed: bool) -> Option<Response<Body>> {
+        let fits =
+            !ready.stored || slot.find(&self.request.headers).is_none_or(|found| Arc::ptr_eq(&found, &ready.object));
+        if collapsed && !fits {
+            debug!(key = &**slot.key(), "a fill's answer is for requests of other fields");
+            return None;
+        }
+        let status = (ready.by == By::Confirmation).then_some(StatusCode::NOT_MODIFIED);
+        let forwarded = Forwarded { why, status, stored: ready.stored && ready.by == By::Answer, collapsed };
+        let detail = (ready.by == By::Held).then_some("origin-failed");
+        Some(self.share(&ready.object, &Handling::Forwarded(forwarded), detail).await)
+    }
+
+    async fn share(&self, object: &Object, handling: &Handling, detail: Option<&'static str>) -> Response<Body> {
+        let request = RequestHead { method: &self.request.method, headers: &self.request.headers };
+        of_object(&request, object, handling, detail).await
+    }
+
+    /// The way to the origin by oneself.
+    async fn passed(&self, why: Why, detail: Option<&'static str>) -> Response<Body> {
+        let mut headers = fields::for_passing(&self.request.headers);
+        fields::append_via(&mut headers, self.request.version);
+        match self.route.group.ask(&self.ask(headers)).await {
+            Ok(answer) => self.forward(answer, why, detail),
+            Err(error) => self.failed(&Failure::Upstream(error)),
+        }
+    }
+
+    /// An answer that is for this client alone: its body goes on as the client takes it.
+    fn forward(&self, answer: upstream::Answer, why: Why, detail: Option<&'static str>) -> Response<Body> {
+        let upstream::Answer { head, body, .. } = answer;
+        let mut response = Response::from_parts(head, axum_body(body));
+        fields::strip_hop_by_hop(response.headers_mut());
+        let handling = Handling::Forwarded(Forwarded { why, status: None, stored: false, collapsed: false });
+        cache_status::append(response.headers_mut(), &handling, detail);
+        response
+    }
+
+    fn failed(&self, failure: &Failure) -> Response<Body> {
+        let (status, detail) = match failure {
+            Failure::Upstream(error) => (error.status(), "upstream"),
+            Failure::Late => (StatusCode::GATEWAY_TIMEOUT, "late"),
+            Failure::Behind => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
+            Failure::Abandoned => (StatusCode::SERVICE_UNAVAILABLE, "abandoned"),
+        };
+        refusal(status, &failure.to_string(), detail)
+    }
+}
+
+/// As the rules say; what was purged softly is stale whatever they say.
+fn freshness(object: &Object, now: Instant) -> Freshness {
+    match object.policy.freshness(now) {
+        Freshness::Fresh { .. } if object.is_outdated() => {
+            Freshness::Stale { by: Default::default(), while_revalidating: false, if_error: true }
+        }
+        other => other,
+    }
+}
+
+/// A body that is read from the origin as the client takes it.
+fn axum_body(body: upstream::Body) -> Body {
+    let length = match body.framing() {
+        Framing::Length(bytes) => Some(bytes),
+        Framing::Marked | Framing::Close => None,
+    };
+    let pieces = futures_util::stream::unfold(Some(body), |body| async move {
+        let mut body = body?;
+        match body.next().await {
+            Ok(Some(piece)) => Some((Ok(piece), Some(body))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    measured(pieces, length)
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One answer as the shield holds it: its head, what the rules say of it, and a body that may still be arriving.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::Stream;
+use headwater_net::Growing;
+use headwater_net::growing::{End, Failed};
+use http::{HeaderMap, StatusCode};
+use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
+
+use crate::semantics::Policy;
+use crate::store::{Charge, Epoch, Kind, Purges, Resident, Tags};
+
+/// The head of an answer as it is held.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Its status.
+    pub status: StatusCode,
+    /// End-to-end fields as the origin sent them; no Age, no Content-Length.
+    pub headers: HeaderMap,
+    /// Who sent it.
+    pub origin: Arc<str>,
+}
+
+/// An answer that may serve more than one request.
+#[derive(Debug)]
+pub struct Object {
+    /// Its status.
+    pub status: StatusCode,
+    /// End-to-end fields as the origin sent them; no Age, no Content-Length.
+    pub headers: HeaderMap,
+    /// How long it may be served.
+    pub policy: Policy,
+    /// Its bytes; a head that was confirmed shares them with the one before.
+    pub content: Arc<Content>,
+    /// Who sent it.
+    pub origin: Arc<str>,
+    /// What it can be purged by, beside its key.
+    pub tags: Tags,
+    /// Purges up to this one are known not to concern it.
+    epoch: AtomicU64,
+    /// Purged softly: stale from now on.
+    outdated: AtomicBool,
+    /// Its place in the store, once it is whole and kept.
+    pub(crate) resident: OnceLock<Arc<Resident>>,
+}
+
+impl Object {
+    /// An answer with this head, whose fill began at `epoch`.
+    pub fn new(head: Head, policy: Policy, content: Arc<Content>, tags: Tags, epoch: Epoch) -> Self {
+        let Head { status, headers, origin } = head;
+        let (epoch, outdated) = (AtomicU64::new(epoch.0), AtomicBool::new(false));
+        Self { status, headers, policy, content, origin, tags, epoch, outdated, resident: OnceLock::new() }
+    }
+
+    /// What purges that came since the last look make of it.
+    pub fn purged(&self, key: &str, purges: &Purges) -> Option<Kind> {
+        let (known, now) = (Epoch(self.epoch.load(Ordering::Relaxed)), purges.epoch());
+        if known == now {
+            return None;
+        }
+        let covered = purges.covers(key, &self.tags, known);
+        if covered.is_none() {
+            self.epoch.store(now.0, Ordering::Relaxed);
+        }
+        covered
+    }
+
+    /// Makes it stale.
+    pub fn outdate(&self) {
+        self.outdated.store(true, Ordering::Relaxed);
+    }
+
+    /// True once it was purged softly.
+    pub fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Relaxed)
+    }
+
+    /// Says that it was asked for.
+    pub fn touch(&self) {
+        if let Some(resident) = self.resident.get() {
+            resident.touch();
+        }
+    }
+}
+
+/// The bytes of an answer: arriving, then whole.
+///
+/// Whole ones are a single allocation of their exact size; what readers of the growing form still hold goes with them.
+#[derive(Debug)]
+pub struct Content {
+    /// As the origin announced it.
+    length_bytes: Option<u64>,
+    whole: OnceLock<Bytes>,
+    /// Held to clone or drop a handle.
+    growing: Mutex<Option<Growing>>,
+    /// The room it takes while the store does not know it.
+    charge: OnceLock<Charge>,
+}
+
+impl Content {
+    /// Bytes that will arrive; `length_bytes` of them if that is known.
+    pub fn growing(length_bytes: Option<u64>) -> (Self, Growing) {
+        let growing = Growing::new();
+        let arriving = Mutex::new(Some(growing.clone()));
+        let content = Self { length_bytes, whole: OnceLock::new(), growing: arriving, charge: OnceLock::new() };
+        (content, growing)
+    }
+
+    /// Bytes that are here.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self {
+            length_bytes: Some(bytes.len() as u64),
+            whole: OnceLock::from(bytes),
+            growing: Mutex::new(None),
+            charge: OnceLock::new(),
+        }
+    }
+
+    /// Counts its bytes for as long as anybody holds it.
+    pub(crate) fn account(&self, charge: Charge) {
+        let _ = self.charge.set(charge);
+    }
+
+    /// All bytes, once they are here.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        self.whole.get()
+    }
+
+    /// How many bytes there are or will be, if that is known.
+    pub fn length_bytes(&self) -> Option<u64> {
+        self.whole.get().map(|bytes| bytes.len() as u64).or(self.length_bytes)
+    }
+
+    /// Every byte has come: readers from now on take slices of `bytes`.
+    pub(crate) fn seal(&self, bytes: Bytes) {
+        // NB: whole before the growing form goes: a reader must find one of them.
+        let _ = self.whole.set(bytes);
+        *self.growing.lock() = None;
+    }
+
+    /// A response body of the bytes from `first` to `last`, both included; to the end without `last`.
+    ///
+    /// The caller has checked them against [`Self::length_bytes`] where that is known.
+    pub fn body(&self, first: u64, last: Option<u64>) -> Body {
+        if let Some(bytes) = self.bytes() {
+            return Body::from(slice(bytes, first, last));
+        }
+        let Some(growing) = self.growing.lock().clone() else {
+            // Sealed in between.
+            return self.bytes().map_or_else(Body::empty, |bytes| Body::from(slice(bytes, first, last)));
+        };
+        let end = last.map(|last| last + 1).or(self.length_bytes);
+        let left = end.map(|end| end.saturating_sub(first));
+        measured(window(growing, first, left), left)
+    }
+
+    /// Waits until every byte is here.
+    ///
+    /// # Errors
+    /// [`Failed`] if they will not come.
+    pub async fn complete(&self) -> Result<Bytes, Failed> {
+        if let Some(bytes) = self.bytes() {
+            return Ok(bytes.clone());
+        }
+        let growing = self.growing.lock().clone();
+        if let Some(growing) = growing {
+            let mut reader = growing.reader();
+            while reader.next().await?.is_some() {}
+        }
+        self.bytes().cloned().ok_or(Failed { length_bytes: 0 })
+    }
+}
+
+fn slice(bytes: &Bytes, first: u64, last: Option<u64>) -> Bytes {
+    let length = bytes.len();
+    let from = usize::try_from(first).unwrap_or(length).min(length);
+    let to = last.and_then(|last| usize::try_from(last).ok()).map_or(length, |last| last.saturating_add(1).min(length));
+    bytes.slice(from..to.max(from))
+}
+
+/// The bytes of a growing body after the first `skip`, at most `left` of them.
+fn window(growing: Growing, skip: u64, left: Option<u64>) -> impl Stream<Item = Result<Bytes, Failed>> + Send {
+    futures_util::stream::unfold((growing.reader(), skip, left), |(mut reader, mut skip, mut left)| async move {
+        loop {
+            if left == Some(0) {
+                return None;
+            }
+            let mut chunk = match reader.next().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return None,
+                Err(failed) => return Some((Err(failed), (reader, 0, Some(0)))),
+            };
+            if skip >= chunk.len() as u64 {
+                skip -= chunk.len() as u64;
+                continue;
+            }
+            chunk = chunk.slice(usize::try_from(skip).unwrap_or(0)..);
+            skip = 0;
+            if let Some(left) = &mut left {
+                chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX).min(chunk.len()));
+                *left -= chunk.len() as u64;
+            }
+            return Some((Ok(chunk), (reader, skip, left)));
+        }
+    })
+}
+
+/// A body of pieces whose length is told where it is known, so that a stump can be seen as one.
+pub(crate) fn measured<S, E>(pieces: S, length_bytes: Option<u64>) -> Body
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    Body::new(Measured { pieces: Box::pin(pieces), left: length_bytes })
+}
+
+struct Measured<S> {
+    pieces: Pin<Box<S>>,
+    left: Option<u64>,
+}
+
+impl<S, E> http_body::Body for Measured<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send,
+{
+    type Data = Bytes;
+    type Error = E;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+        let polled = self.pieces.as_mut().poll_next(cx);
+        if let (Poll::Ready(Some(Ok(piece))), Some(left)) = (&polled, &mut self.left) {
+            *left = left.saturating_sub(piece.len() as u64);
+        }
+        polled.map(|next| next.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}
+
+/// Ends a growing body as failed when whoever fills it is gone.
+#[derive(Debug)]
+pub(crate) struct Pen {
+    growing: Growing,
+}
+
+impl Pen {
+    pub(crate) const fn new(growing: Growing) -> Self {
+        Self { growing }
+    }
+
+    pub(crate) fn append(&self, chunk: Bytes) {
+        self.growing.append(chunk);
+    }
+
+    pub(crate) fn length_bytes(&self) -> u64 {
+        self.growing.length_bytes()
+    }
+
+    pub(crate) fn growing(&self) -> &Growing {
+        &self.growing
+    }
+
+    pub(crate) fn complete(self) {
+        self.growing.end(End::Complete);
+    }
+}
+
+impl Drop for Pen {
+    fn drop(&mut self) {
+        // The first end stays.
+        self.growing.end(End::Failed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    async fn read(body: Body) -> Result<Bytes, axum::Error> {
+        body.collect().await.map(http_body_util::Collected::to_bytes)
+    }
+
+    #[tokio::test]
+    async fn a_range_of_an_arriving_body_is_that_of_the_whole() {
+        for (first, last, expected) in
+            [(0, None, "abcdef"), (2, Some(3), "cd"), (1, Some(4), "bcde"), (5, None, "f"), (0, Some(0), "a")]
+        {
+            let (content, growing) = Content::growing(Some(6));
+            let pen = Pen::new(growing);
+            let body = content.body(first, last);
+            let expected_length = expected.len() as u64;
+            assert_eq!(http_body::Body::size_hint(&body).exact(), Some(expected_length), "{first}-{last:?}");
+            let reading = tokio::spawn(read(body));
+            for chunk in ["ab", "c", "def"] {
+                pen.append(Bytes::from_static(chunk.as_bytes()));
+                tokio::task::yield_now().await;
+            }
+            content.seal(Bytes::from_static(b"abcdef"));
+            pen.complete();
+            assert_eq!(reading.await.unwrap().unwrap(), expected);
+            assert_eq!(read(content.body(first, last)).await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_source_is_gone_ends_with_an_error() {
+        let (content, growing) = Content::growing(None);
+        let pen = Pen::new(growing);
+        pen.append(Bytes::from_static(b"ab"));
+        let body = content.body(0, None);
+        drop(pen);
+        assert!(read(body).await.is_err());
+        assert!(content.complete().await.is_err());
+    }
+}

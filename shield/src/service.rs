@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a connection of the shield is served by.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use headwater_net::listener::Connection;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::Shield;
+
+/// The shield on one connection.
+///
+/// The server clones it for every request, so a clone is a count.
+#[derive(Clone, Debug)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shield: Arc<Shield>,
+    connection: Connection,
+}
+
+impl Shield {
+    /// What a listener serves its connections by.
+    pub fn service(self: Arc<Self>) -> impl Fn(Connection) -> Service + Clone {
+        move |connection| Service { inner: Arc::new(Inner { shield: Arc::clone(&self), connection }) }
+    }
+}
+
+impl tower::Service<Request<Incoming>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            let (parts, _) = request.into_parts();
+            Ok(inner.shield.answer(parts, &inner.connection).await)
+        })
+    }
+}

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a fill does: asks, judges the answer, tells those who wait, reads the body to its end, keeps it.
+//!
+//! A body that dies goes on from another origin at the byte where it died; its readers notice nothing. One that cannot
+//! go on ends as failed and is never kept: a stump is worse than an error.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, StatusCode};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::Shield;
+use crate::edge::Heard;
+use crate::fill::{By, Failure, Fill, Ready};
+use crate::index::Lead;
+use crate::object::{Content, Head, Object, Pen};
+use crate::route::{Kind, Route};
+use crate::semantics::{self, Freshness, Policy, Reason, Verdict, fields};
+use crate::store::{Charge, Class, Epoch, Resident, Tags};
+use crate::upstream::{Answer, Ask, BodyError, Framing, Moment, OriginId, Resume};
+
+/// A playlist or MPD that is larger than this is no playlist.
+const PLAYLIST_BYTES_MAX: u64 = 32 << 20;
+/// An answer for those alone who asked before it came, if it is larger than this, is for one alone.
+const MOMENTARY_BYTES_MAX: u64 = 32 << 20;
+/// How often a body that died is picked up again.
+const RESUMES_MAX: u32 = 8;
+/// How long a part or segment of the live edge is kept before others.
+const EDGE_PROTECTED: Duration = Duration::from_secs(12);
+/// What a fill reserves first for a body of unknown length, and again.
+const UNKNOWN_STEP_BYTES: u64 = 64 << 10;
+/// Fields by which an origin groups what it may want purged.
+const TAG_FIELDS: [HeaderName; 2] = [HeaderName::from_static("cache-tag"), HeaderName::from_static("surrogate-key")];
+
+/// What a fill is for.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    pub(crate) shield: Arc<Shield>,
+    pub(crate) route: Arc<Route>,
+    pub(crate) kind: Kind,
+    pub(crate) path: String,
+    /// The fields of the request that began it: they select a variant.
+    pub(crate) request: HeaderMap,
+    pub(crate) ask: Ask,
+    /// What is held and may no longer be served as it is.
+    pub(crate) held: Option<Arc<Object>>,
+    /// Purges up to this one were before it.
+    pub(crate) epoch: Epoch,
+    /// Origins whose playlist was found to be older than another's.
+    pub(crate) behind: Vec<OriginId>,
+}
+
+impl Errand {
+    /// Carries it out. Returning early gives the fill up: those who wait ask again.
+    pub(crate) async fn run(self, lead: Lead) {
+        let fill = Arc::clone(lead.fill());
+        let asked = tokio::select! {
+            biased;
+            asked = self.asked() => asked,
+            // Nobody is left who waits for what an origin is holding: its place there is worth more.
+            () = fill.deserted(), if self.ask.held => return,
+        };
+        match asked {
+            Ok(answer) => self.take(&lead, &fill, answer).await,
+            Err(failure) => self.failed(&fill, failure),
+        }
+    }
+
+    /// Asks, and again while the answer is that what comes next is not there yet.
+    async fn asked(&self) -> Result<Answer, Failure> {
+        let mut answer = self.route.group.ask(&self.ask).await?;
+        let deadline = Instant::now() + self.route.hold();
+        while answer.head.status == StatusCode::NOT_FOUND && self.ask.at_edge {
+            let Some(next) = self.shield.edges.next(&self.route, &self.path) else { break };
+            let _held = self.shield.hold();
+            let Some(_held) = _held else { break };
+            // NB: what it is published by may come between the answer and here: the wait looks before it sleeps.
+            if tokio::time::timeout_at(deadline, next.published()).await.is_err() {
+                break;
+            }
+            answer = self.route.group.ask(&self.ask).await?;
+        }
+        Ok(answer)
+    }
+
+    /// No answer: what is held may do, if it may be served while the origin fails.
+    fn failed(&self, fill: &Fill, failure: Failure) {
+        match self.usable() {
+            Some(object) => fill.ready(Ready { object, by: By::Held, stored: true }),
+            None => fill.fail(failure),
+        }
+    }
+
+    fn usable(&self) -> Option<Arc<Object>> {
+        let held = self.held.as_ref()?;
+        let usable = match held.policy.freshness(Instant::now()) {
+            Freshness::Fresh { .. } => true,
+            Freshness::Stale { if_error, .. } => if_error,
+        };
+        usable.then(|| Arc::clone(held))
+    }
+
+    async fn take(&self, lead: &Lead, fill: &Arc<Fill>, answer: Answer) {
+        let status = answer.head.status;
+        if status == StatusCode::NOT_MODIFIED
+            && let Some(held) = &self.held
+        {
+            match self.confirmed(held, &answer) {
+                Some(object) => {
+                    self.replace(lead, held, &object);
+                    fill.ready(Ready { object, by: By::Confirmation, stored: true });
+                }
+                // It speaks of something else (RFC 9111, 4.3.4).
+                None => self.failed(fill, Failure::Abandoned),
+            }
+            return;
+        }
+        if status.is_server_error()
+            && let Some(object) = self.usable()
+        {
+            fill.ready(Ready { object, by: By::Held, stored: true });
+            return;
+        }
+        let (policy, stored) = match self.judge(&answer) {
+            Ok(judged) => judged,
+            Err(reason) => {
+                debug!(path = self.path, ?reason, "not to be shared");
+                // An error says nothing about what else this URL may answer.
+                if !status.is_server_error() {
+                    let while_remembered = self.shield.state().uncacheable;
+                    lead.slot().alone(Instant::now() + while_remembered);
+                }
+                fill.alone(answer);
+                return;
+            }
+        };
+        let length = length(&answer);
+        let max = self.shield.state().config.cache.object_bytes_max;
+        let max = if stored { max } else { max.min(MOMENTARY_BYTES_MAX) };
+        let charge = match length {
+            Some(length) if length > max => None,
+            length => self.shield.memory.charge(length.unwrap_or(UNKNOWN_STEP_BYTES)).ok(),
+        };
+        let Some(charge) = charge else {
+            if length.is_some_and(|length| length > max) {
+                let remembered = self.shield.state().uncacheable;
+                lead.slot().alone(Instant::now() + remembered);
+            }
+            fill.alone(answer);
+            return;
+        };
+        let body = Arriving { errand: self, charge, length, max, pieces: Vec::new(), resumes: 0 };
+        if self.route.settings.live && self.kind.is_playlist() && status == StatusCode::OK {
+            body.playlist(lead, fill, answer, policy, stored).await;
+        } else {
+            body.stream(lead, fill, answer, policy, stored).await;
+        }
+    }
+
+    /// What may be done with an answer; `Err` if it is for one alone.
+    fn judge(&self, answer: &Answer) -> Result<(Policy, bool), Reason> {
+        let (status, headers) = (answer.head.status, &answer.head.headers);
+        let request = semantics::RequestHead { method: &self.ask.method, headers: &self.request };
+        let defaults = self.shield.state().defaults;
+        match semantics::judge(&request, status, headers, clocks(answer.requested), clocks(answer.received), &defaults)
+        {
+            Verdict::Kept(policy) => Ok((policy, true)),
+            Verdict::Shared => Ok((Policy::momentary(answer.received.instant.into()), false)),
+            Verdict::Alone(reason) => Err(reason),
+        }
+    }
+
+    /// What is held with the head that the origin confirmed it by.
+    fn confirmed(&self, held: &Arc<Object>, answer: &Answer) -> Option<Arc<Object>> {
+        let mut headers = held.headers.clone();
+        semantics::merge(&mut headers, &answer.head.headers, answer.received.utc).ok()?;
+        let request = semantics::RequestHead { method: &self.ask.method, headers: &self.request };
+        let defaults = self.shield.state().defaults;
+        let (requested, received) = (clocks(answer.requested), clocks(answer.received));
+        let verdict = semantics::judge(&request, held.status, &headers, requested, received, &defaults);
+        let policy = match verdict {
+            Verdict::Kept(policy) => policy,
+            Verdict::Shared => Policy::momentary(answer.received.instant.into()),
+            Verdict::Alone(_) => return None,
+        };
+        let head = Head { status: held.status, headers, origin: self.origin_name(answer.origin) };
+        Some(Arc::new(Object::new(head, policy, Arc::clone(&held.content), held.tags.clone(), self.epoch)))
+    }
+
+    /// Puts a confirmed answer in the place of the one before; the bytes stay where they are.
+    fn replace(&self, lead: &Lead, held: &Arc<Object>, object: &Arc<Object>) {
+        lead.slot().hold(&self.request, Arc::clone(object));
+        if let Some(resident) = held.resident.get() {
+            let _ = object.resident.set(Arc::clone(resident));
+        }
+    }
+
+    /// An answer as it is held.
+    fn object(
+        &self,
+        head: Parts,
+        origin: OriginId,
+        received: SystemTime,
+        policy: Policy,
+        content: Arc<Content>,
+    ) -> Arc<Object> {
+        let mut headers = head.headers;
+        fields::for_storage(&mut headers, received);
+        headers.remove(CONTENT_LENGTH);
+        let mut tags = Tags::default();
+        for name in TAG_FIELDS {
+            for value in headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
+                tags.add_field(&self.route.tenant, value);
+            }
+        }
+        tags.add_path(&self.route.tenant, &self.path);
+        let head = Head { status: head.status, headers, origin: self.origin_name(origin) };
+        Arc::new(Object::new(head, policy, content, tags, self.epoch))
+    }
+
+    fn resident(&self, lead: &Lead) -> Arc<Resident> {
+        let class = match self.kind {
+            Kind::Media | Kind::Header if self.route.settings.live => {
+                Class::Live { until: (Instant::now() + EDGE_PROTECTED).into_std() }
+            }
+            _ => Class::Other,
+        };
+        Resident::new(Arc::clone(lead.slot().key()), 0, class)
+    }
+}
+
+/// The length that an answer announces.
+const fn length(answer: &Answer) -> Option<u64> {
+    match answer.body.framing() {
+        Framing::Length(bytes) => Some(bytes),
+        Framing::Marked | Framing::Close => None,
+    }
+}
+
+fn clocks(moment: Moment) -> (Instant, SystemTime) {
+    (moment.instant.into(), moment.utc)
+}
+
+/// A body on its way in.
+struct Arriving<'a> {
+    errand: &'a Errand,
+    charge: Charge,
+    length: Option<u64>,
+    max: u64,
+    pieces: Vec<Bytes>,
+    resumes: u32,
+}
+
+/// Why a body did not come whole.
+enum Broken {
+    /// It died, and no origin went on with it.
+    Body(BodyError),
+    /// There is no room for it.
+    Room,
+}
+
+impl Arriving<'_> {
+    /// Tells of the answer at once and reads on behind it.
+    async fn stream(mut self, lead: &Lead, fill: &Arc<Fill>, answer: Answer, policy: Policy, stored: bool) {
+        let (content, growing) = Content::growing(self.length);
+        let pen = Pen::new(growing);
+        let errand = self.errand;
+        let (head, received) = (answer.head.clone(), answer.received.utc);
+        let object = errand.object(head, answer.origin, received, policy, Arc::new(content));
+        let replaced = if stored { lead.slot().hold(&self.errand.request, Arc::clone(&object)) } else { Vec::new() };
+        // NB: held before told: who comes after those who wait must find it.
+        fill.ready(Ready { object: Arc::clone(&object), by: By::Answer, stored });
+        lead.release();
+        match self.read(answer, |piece| pen.append(piece)).await {
+            Ok(whole) => {
+                let bytes = whole.len() as u64;
+                object.content.seal(whole);
+                pen.complete();
+                if stored {
+                    self.keep(lead, &object, bytes, &replaced);
+                } else {
+                    object.content.account(self.charge);
+                }
+            }
+            Err(broken) => {
+                self.errand.told(&broken);
+                drop(pen);
+                if stored && lead.slot().drop_object(&object) {
+                    for replaced in replaced {
+                        lead.slot().hold(&self.errand.request, replaced);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads all of a playlist before anybody sees it: one that goes back is not shown.
+    async fn playlist(mut self, lead: &Lead, fill: &Arc<Fill>, answer: Answer, policy: Policy, stored: bool) {
+        self.max = self.max.min(PLAYLIST_BYTES_MAX);
+        let errand = self.errand;
+        let head = (answer.head.clone(), answer.origin, answer.received.utc);
+        let whole = match self.read(answer, |_| {}).await {
+            Ok(whole) => whole,
+            Err(broken) => {
+                errand.told(&broken);
+                return errand.failed(fill, Failure::Abandoned);
+            }
+        };
+        let (parts, origin, received) = head;
+        let heard = errand.shield.edges.hear(&errand.route, &errand.path, origin, &parts.headers, &whole);
+        if heard == Heard::Back {
+            return errand.behind(lead, fill, origin).await;
+        }
+        let bytes = whole.len() as u64;
+        let content = Arc::new(Content::whole(whole));
+        let object = errand.object(parts, origin, received, policy, content);
+        let replaced = if stored { lead.slot().hold(&errand.request, Arc::clone(&object)) } else { Vec::new() };
+        fill.ready(Ready { object: Arc::clone(&object), by: By::Answer, stored });
+        lead.release();
+        if stored {
+            self.keep(lead, &object, bytes, &replaced);
+        } else {
+            object.content.account(self.charge);
+        }
+    }
+
+    /// Reads to the end, over the death of an origin if need be.
+    async fn read(&mut self, answer: Answer, told: impl Fn(Bytes)) -> Result<Bytes, Broken> {
+        let mut read_bytes = 0_u64;
+        let Answer { head, mut origin, mut body, .. } = answer;
+        loop {
+            match body.next().await {
+                Ok(Some(piece)) => {
+                    read_bytes += piece.len() as u64;
+                    self.room(read_bytes)?;
+                    self.pieces.push(piece.clone());
+                    told(piece);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.resumes += 1;
+                    if self.resumes > RESUMES_MAX {
+                        return Err(Broken::Body(error));
+                    }
+                    let from = Resume { from: origin, head: &head, held: &self.pieces };
+                    match self.errand.route.group.resume(&self.errand.ask, from).await {
+                        Ok(answer) => (origin, body) = (answer.origin, answer.body),
+                        Err(_) => return Err(Broken::Body(error)),
+                    }
+                }
+            }
+        }
+        Ok(joined(std::mem::take(&mut self.pieces)))
+    }
+
+    /// Room for what has come, where nobody said before how much it would be.
+    fn room(&mut self, read_bytes: u64) -> Result<(), Broken> {
+        if read_bytes > self.max {
+            return Err(Broken::Room);
+        }
+        let reserved = self.charge.bytes();
+        if read_bytes <= reserved {
+            return Ok(());
+        }
+        let step = (read_bytes - reserved).max(UNKNOWN_STEP_BYTES).max(reserved / 2);
+        self.charge.grow(step).map_err(|_| Broken::Room)
+    }
+
+    /// Keeps what is whole, unless a purge came in between.
+    fn keep(mut self, lead: &Lead, object: &Arc<Object>, bytes: u64, replaced: &[Arc<Object>]) {
+        let errand = self.errand;
+        self.charge.settle(bytes);
+        let resident = errand.resident(lead);
+        let _ = object.resident.set(Arc::clone(&resident));
+        errand.shield.memory.keep(&resident, self.charge);
+        for replaced in replaced {
+            errand.shield.let_go(replaced);
+        }
+        errand.shield.obey_purges(lead.slot(), object);
+    }
+}
+
+impl Errand {
+    /// A playlist older than what clients have seen: another origin may know more, and what is held may do.
+    async fn behind(&self, lead: &Lead, fill: &Arc<Fill>, origin: OriginId) {
+        let mut behind = self.behind.clone();
+        behind.push(origin);
+        let other = self.route.group.origins().into_iter().find(|id| !behind.contains(id));
+        if let Some(other) = other
+            && let Ok(answer) = self.route.group.ask_origin(other, &self.ask).await
+        {
+            let again = Self { behind, ..self.cloned() };
+            return Box::pin(again.take(lead, fill, answer)).await;
+        }
+        warn!(path = self.path, "every origin's playlist is older than what was served");
+        self.failed(fill, Failure::Behind);
+    }
+
+    fn origin_name(&self, origin: OriginId) -> Arc<str> {
+        self.route.group.name_of(origin).unwrap_or_else(|| Arc::from("an origin that was"))
+    }
+
+    fn cloned(&self) -> Self {
+        Self {
+            shield: Arc::clone(&self.shield),
+            route: Arc::clone(&self.route),
+            kind: self.kind,
+            path: self.path.clone(),
+            request: self.request.clone(),
+            ask: self.ask.clone(),
+            held: self.held.clone(),
+            epoch: self.epoch,
+            behind: self.behind.clone(),
+        }
+    }
+
+    fn told(&self, broken: &Broken) {
+        match broken {
+            Broken::Body(error) => warn!(path = self.path, %error, "a body died and could not go on"),
+            Broken::Room => warn!(path = self.path, "expected a smaller body: there is no room for it"),
+        }
+    }
+}
+
+/// One allocation of the exact size.
+fn joined(pieces: Vec<Bytes>) -> Bytes {
+    let length = pieces.iter().map(Bytes::len).sum();
+    let mut whole = BytesMut::with_capacity(length);
+    for piece in pieces {
+        whole.extend_from_slice(&piece);
+    }
+    whole.freeze()
+}
