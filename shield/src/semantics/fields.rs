@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{
     ACCEPT_ENCODING, AGE, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE, VIA,
+    EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
@@ -25,8 +25,21 @@ const HOP_BY_HOP: [HeaderName; 11] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Conditions and ranges: a cache answers them itself and asks upstream for the whole.
-const CONDITIONS: [HeaderName; 6] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE];
+/// What a client asks for itself: a cache answers conditions and ranges from the whole, and a fill has no body.
+const PERSONAL: [HeaderName; 8] =
+    [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE, CONTENT_LENGTH, EXPECT];
+
+/// Fields that describe the bytes of a body.
+const OF_BODY: [HeaderName; 8] = [
+    CONTENT_LENGTH,
+    CONTENT_ENCODING,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+];
 
 /// Removes what concerns one connection only, what Connection names included.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -34,9 +47,8 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
-            .filter_map(|v| v.to_str().ok())
-            .flat_map(|text| text.split(','))
-            .filter_map(|name| name.trim().parse().ok())
+            .flat_map(|value| list(value.as_bytes()))
+            .filter_map(|name| HeaderName::from_bytes(name).ok())
             .collect();
         for name in named {
             headers.remove(name);
@@ -47,16 +59,16 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// A client's fields as they go upstream for a shared fill: whole, unconditional, in one of two codings.
+/// A client's fields as they go upstream for a fill that others share: for the whole, without conditions, in one of two
+/// codings. Everything else is passed on, cache directives too (RFC 9111, 5.2).
 pub fn for_origin(headers: &HeaderMap) -> HeaderMap {
     let mut out = headers.clone();
     strip_hop_by_hop(&mut out);
-    for name in &CONDITIONS {
+    for name in &PERSONAL {
         out.remove(name);
     }
-    let zipped = headwater_net::gzip::accepted(headers.get(ACCEPT_ENCODING));
     out.remove(ACCEPT_ENCODING);
-    if zipped {
+    if headwater_net::gzip::accepted(headers.get(ACCEPT_ENCODING)) {
         out.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }
     out
@@ -74,14 +86,21 @@ pub fn is_conditional(headers: &HeaderMap) -> bool {
     CONDITIONS.iter().any(|name| headers.contains_key(name))
 }
 
-/// An answer's fields as they are stored: without what concerns one connection, without Age, with a Date.
+/// An answer's fields as they are stored: without what concerns one connection, without Age, with a Date. To be called
+/// after the answer is judged.
 pub fn for_storage(headers: &mut HeaderMap, received: SystemTime) {
     strip_hop_by_hop(headers);
     headers.remove(AGE);
-    if !headers.contains_key(DATE)
-        && let Ok(value) = HeaderValue::from_str(&httpdate::fmt_http_date(received))
-    {
-        headers.insert(DATE, value);
+    // One that is no date is as good as none, and worse downstream.
+    if date(headers, &DATE).is_none() {
+        insert_date(headers, received);
+    }
+}
+
+/// A stored head as that of a 304: without what describes a body that is not sent (RFC 9110, 15.4.5).
+pub fn for_not_modified(headers: &mut HeaderMap) {
+    for name in &OF_BODY {
+        headers.remove(name);
     }
 }
 
@@ -101,30 +120,62 @@ pub fn append_via(headers: &mut HeaderMap, version: Version) {
     headers.append(VIA, HeaderValue::from_static(value));
 }
 
-/// True for fields that describe the stored bytes: a 304 neither changes nor, going down, carries them.
-pub fn describes_body(name: &HeaderName) -> bool {
-    matches!(*name, CONTENT_LENGTH | CONTENT_ENCODING | CONTENT_RANGE | CONTENT_TYPE)
-}
-
-/// True for fields that a 304 may not change: those of the body, of the connection, and the validator it confirmed.
+/// True for fields that a 304 may not change: those of the body, and the validator that it confirmed (RFC 9111, 3.2).
 pub(super) fn is_fixed(name: &HeaderName) -> bool {
-    describes_body(name) || HOP_BY_HOP.contains(name) || *name == ETAG
+    OF_BODY.contains(name) || *name == ETAG
 }
 
-/// The members of a comma-separated list; commas within quotes separate nothing.
-pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    let mut escaped = false;
-    text.split(move |c| {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            ',' => return !quoted,
-            _ => {}
-        }
-        false
+/// The members of a comma-separated list, trimmed. Commas within quotes separate nothing; a quote that is never closed
+/// is a character like others, so that it hides nothing that follows it.
+pub(super) fn list(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = member_end(text);
+        rest = text.get(end + 1..);
+        Some(text[..end].trim_ascii())
     })
-    .map(str::trim)
     .filter(|item| !item.is_empty())
+}
+
+fn member_end(text: &[u8]) -> usize {
+    let mut at = 0;
+    while at < text.len() {
+        match text[at] {
+            b',' => return at,
+            b'"' => at += quoted_length(&text[at..]).unwrap_or(1),
+            _ => at += 1,
+        }
+    }
+    text.len()
+}
+
+/// Bytes of the quoted string that `text` begins with, its quotes included.
+fn quoted_length(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// A number of whole seconds: digits alone; more of them than fit stand for the largest number.
+pub(super) fn seconds(text: &[u8]) -> Option<u64> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    digits.then(|| text.iter().fold(0_u64, |n, b| n.saturating_mul(10).saturating_add(u64::from(b - b'0'))))
+}
+
+/// A date in any of the three forms (RFC 9110, 5.6.7); none if it is absent or something else.
+pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    headers.get(name).and_then(|v| v.to_str().ok()).and_then(|t| httpdate::parse_http_date(t).ok())
+}
+
+/// Says when an answer was made, where its origin did not (RFC 9110, 6.6.1).
+pub(super) fn insert_date(headers: &mut HeaderMap, received: SystemTime) {
+    if let Ok(value) = HeaderValue::from_str(&httpdate::fmt_http_date(received)) {
+        headers.insert(DATE, value);
+    }
 }

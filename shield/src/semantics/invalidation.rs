@@ -17,7 +17,7 @@ pub fn invalidated(authority: &str, path: &str, answer: &HeaderMap) -> Vec<Strin
     let Ok(target) = Url::parse(&format!("http://{authority}{path}")) else { return paths };
     for value in [LOCATION, CONTENT_LOCATION].iter().filter_map(|name| answer.get(name)?.to_str().ok()) {
         let Ok(named) = target.join(value) else { continue };
-        if named.host() != target.host() || named.port() != target.port() {
+        if !is_same_server(&named, &target) {
             continue;
         }
         let path = &named[url::Position::BeforePath..url::Position::AfterQuery];
@@ -26,4 +26,10 @@ pub fn invalidated(authority: &str, path: &str, answer: &HeaderMap) -> Vec<Strin
         }
     }
     paths
+}
+
+/// One key serves both schemes, so a URL of the other scheme is the same server's where its port is.
+fn is_same_server(named: &Url, target: &Url) -> bool {
+    let same_port = named.port() == target.port() || named.port_or_known_default() == target.port();
+    matches!(named.scheme(), "http" | "https") && named.host() == target.host() && same_port
 }

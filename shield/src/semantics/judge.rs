@@ -3,12 +3,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::header::{AGE, AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY};
+use http::header::{AGE, AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 
 use super::directives::{self, Directives};
-use super::{Policy, RequestHead};
+use super::policy::milliseconds;
+use super::{Policy, RequestHead, fields, vary};
 
 /// What of the configuration the rules need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +69,8 @@ impl Reason {
 }
 
 /// Judges an answer; `requested` is when its request was sent, `received` when its head was here.
+///
+/// An answer to HEAD is judged like one to GET; that it has no body is for the caller to know.
 pub fn judge(
     request: &RequestHead<'_>,
     status: StatusCode,
@@ -81,18 +84,17 @@ pub fn judge(
         return Verdict::Alone(reason);
     }
     let Some(lifetime_ms) = lifetime_ms(status, headers, &said, received.1, defaults) else {
-        return if is_failure(status) { Verdict::Shared } else { Verdict::Alone(Reason::Status) };
+        // Those who wait for a sick origin are not to ask it once more each.
+        let sick = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        return if sick { Verdict::Shared } else { Verdict::Alone(Reason::Status) };
     };
-    let lifetime_ms = if said.no_cache { 0 } else { lifetime_ms };
-    let strict = said.no_cache || said.must_revalidate || said.proxy_revalidate;
-    let window = |said_ms: Option<u64>, default: u64| if strict { 0 } else { said_ms.unwrap_or(default) };
-    let default_if_error = if said.s_maxage_ms.is_some() { 0 } else { milliseconds(defaults.stale_if_error) };
+    let (while_revalidating_ms, if_error_ms) = windows_ms(status, &said, defaults);
     let policy = Policy {
         received: received.0,
         initial_age_ms: initial_age_ms(headers, requested.0, received),
-        lifetime_ms,
-        while_revalidating_ms: window(said.while_revalidating_ms, 0),
-        if_error_ms: window(said.if_error_ms, default_if_error),
+        lifetime_ms: if said.no_cache { 0 } else { lifetime_ms },
+        while_revalidating_ms,
+        if_error_ms,
         validate_always: said.no_cache,
         immutable: said.immutable,
     };
@@ -113,25 +115,23 @@ fn forbidden(request: &RequestHead<'_>, status: StatusCode, headers: &HeaderMap,
         return Some(Reason::Partial);
     }
     // `must-understand` undoes the `no-store` beside it, for a status that is known here (RFC 9111, 5.2.2.3).
-    if said.no_store && !(said.must_understand && is_understood(status)) {
-        return Some(Reason::NoStore);
-    }
-    if said.must_understand && !is_understood(status) {
+    if status.is_informational() || said.must_understand && !is_understood(status) {
         return Some(Reason::Status);
+    }
+    if said.no_store && !said.must_understand {
+        return Some(Reason::NoStore);
     }
     if said.private {
         return Some(Reason::Private);
     }
-    if request.headers.contains_key(AUTHORIZATION)
-        && !(said.public || said.must_revalidate || said.s_maxage_ms.is_some())
-    {
+    let permitted = said.public || said.must_revalidate || said.s_maxage_ms.is_some();
+    if request.headers.contains_key(AUTHORIZATION) && !permitted {
         return Some(Reason::Authorization);
     }
     if headers.contains_key(SET_COOKIE) {
         return Some(Reason::SetCookie);
     }
-    let any = headers.get_all(VARY).iter().any(|v| v.as_bytes().split(|b| *b == b',').any(|n| n.trim_ascii() == b"*"));
-    any.then_some(Reason::Vary)
+    vary::selects_nothing(headers).then_some(Reason::Vary)
 }
 
 /// How long the answer lives; none: it does not say, and its status does not let it be stored without.
@@ -158,27 +158,42 @@ fn lifetime_ms(
 /// Expires against Date (RFC 9111, 4.2.1); an invalid or repeated one is in the past (5.3).
 fn expires_ms(headers: &HeaderMap, received: SystemTime) -> u64 {
     let mut values = headers.get_all(EXPIRES).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return 0 };
-    let Some(expires) = value.to_str().ok().and_then(|t| httpdate::parse_http_date(t).ok()) else { return 0 };
-    let date = date(headers).unwrap_or(received);
-    milliseconds(expires.duration_since(date).unwrap_or_default())
+    let (Some(_), None) = (values.next(), values.next()) else { return 0 };
+    let Some(expires) = fields::date(headers, &EXPIRES) else { return 0 };
+    let made = fields::date(headers, &DATE).unwrap_or(received);
+    milliseconds(expires.duration_since(made).unwrap_or_default()).min(directives::SECONDS_MAX * 1_000)
 }
 
-/// Age at arrival (RFC 9111, 4.2.3): what Age says, and the delay of the answer.
+/// How long a stale answer may be served, while the origin is asked and when it fails.
+///
+/// `s-maxage` includes `proxy-revalidate` (RFC 9111, 5.2.2.10), which forbids both. Where an origin writes a window
+/// beside it, it means the window, as CDNs read it; only the default of the configuration yields.
+fn windows_ms(status: StatusCode, said: &Directives, defaults: &Defaults) -> (u64, u64) {
+    if said.no_cache || said.must_revalidate || said.proxy_revalidate {
+        return (0, 0);
+    }
+    let default =
+        if said.s_maxage_ms.is_none() && status.is_success() { defaults.stale_if_error } else { Duration::ZERO };
+    (said.while_revalidating_ms.unwrap_or(0), said.if_error_ms.unwrap_or(milliseconds(default)))
+}
+
+/// Age at arrival: what Age says, and the delay of the answer (`corrected_age_value` of RFC 9111, 4.2.3).
+///
+/// Date is not held against our clock to make the answer older (`apparent_age`, optional since RFC 9111): one wrong
+/// clock would make everything stale. It only makes it younger, by the delay at most: an answer that no cache had, and
+/// that was made after the request was sent, spent the time before in waiting for what it tells of. A request that the
+/// origin holds until there is something new would get an answer that is stale on arrival otherwise.
 fn initial_age_ms(headers: &HeaderMap, requested: Instant, received: (Instant, SystemTime)) -> u64 {
-    let text = headers.get(AGE).and_then(|v| v.to_str().ok()).unwrap_or("0");
-    let age = text.split(',').next().and_then(|t| t.trim().parse::<u64>().ok()).unwrap_or(0).min(1 << 31);
-    let delay = milliseconds(received.0.saturating_duration_since(requested));
-    let _ = date(headers);
-    age * 1_000 + delay
-}
-
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    headers.get(DATE).and_then(|v| v.to_str().ok()).and_then(|t| httpdate::parse_http_date(t).ok())
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    let delay = received.0.saturating_duration_since(requested);
+    if let Some(age) = headers.get(AGE) {
+        let first = fields::list(age.as_bytes()).next().and_then(fields::seconds).unwrap_or(0);
+        return milliseconds(delay).saturating_add(first.min(directives::SECONDS_MAX) * 1_000);
+    }
+    // Date has whole seconds: the answer was made at the end of its second at the latest.
+    let since_made = fields::date(headers, &DATE)
+        .and_then(|made| made.checked_add(Duration::from_secs(1)))
+        .map_or(delay, |made| received.1.duration_since(made).unwrap_or_default());
+    milliseconds(delay.min(since_made))
 }
 
 /// Statuses whose meaning for a cache is known here (RFC 9110, 15).

@@ -50,6 +50,19 @@ impl Policy {
         }
     }
 
+    /// What is fresh for `lifetime` from its receipt on, and then to be asked for.
+    pub fn new(received: Instant, lifetime: Duration) -> Self {
+        Self {
+            received,
+            initial_age_ms: 0,
+            lifetime_ms: milliseconds(lifetime),
+            while_revalidating_ms: 0,
+            if_error_ms: 0,
+            validate_always: false,
+            immutable: false,
+        }
+    }
+
     /// How old the answer is (RFC 9111, 4.2.3); it never shrinks while `now` does not.
     pub fn age(&self, now: Instant) -> Duration {
         Duration::from_millis(self.age_ms(now))
@@ -91,6 +104,13 @@ impl Policy {
         self.received.checked_add(Duration::from_millis(left)).unwrap_or(self.received)
     }
 
+    /// The same, fresh for `ttl` from its receipt on at most.
+    #[must_use]
+    pub fn at_most(mut self, ttl: Duration) -> Self {
+        self.lifetime_ms = self.lifetime_ms.min(self.initial_age_ms.saturating_add(milliseconds(ttl)));
+        self
+    }
+
     /// The same, stale from now on (a soft purge): it may still be validated and serve within its windows.
     #[must_use]
     pub fn expired(mut self, now: Instant) -> Self {
@@ -99,7 +119,10 @@ impl Policy {
     }
 
     fn age_ms(&self, now: Instant) -> u64 {
-        let resident = now.saturating_duration_since(self.received).as_millis();
-        self.initial_age_ms.saturating_add(u64::try_from(resident).unwrap_or(u64::MAX))
+        self.initial_age_ms.saturating_add(milliseconds(now.saturating_duration_since(self.received)))
     }
+}
+
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,9 +3,10 @@
 
 use std::time::SystemTime;
 
+use http::HeaderMap;
 use http::header::{AGE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
-use http::{HeaderMap, HeaderValue};
 
+use super::conditions::opaque;
 use super::fields;
 
 /// A 304 that is about another answer than the stored one.
@@ -33,38 +34,33 @@ pub fn conditional(stored: &HeaderMap, request: &mut HeaderMap) -> bool {
 /// # Errors
 /// [`Unmatched`] if the 304 is about another answer; the stored head is unchanged and is to be asked for whole.
 pub fn merge(stored: &mut HeaderMap, answer: &HeaderMap, received: SystemTime) -> Result<(), Unmatched> {
-    if !matches(stored, answer) {
+    if !is_about(stored, answer) {
         return Err(Unmatched);
     }
     let mut new = answer.clone();
     fields::strip_hop_by_hop(&mut new);
     stored.remove(AGE);
-    for name in new.keys().filter(|n| !fields::is_fixed(n)) {
+    for name in new.keys().filter(|name| !fields::is_fixed(name)) {
         stored.remove(name);
         for value in new.get_all(name) {
             stored.append(name.clone(), value.clone());
         }
     }
-    if !new.contains_key(DATE)
-        && let Ok(value) = HeaderValue::from_str(&httpdate::fmt_http_date(received))
-    {
-        stored.insert(DATE, value);
+    if fields::date(&new, &DATE).is_none() {
+        fields::insert_date(stored, received);
     }
     Ok(())
 }
 
-fn matches(stored: &HeaderMap, answer: &HeaderMap) -> bool {
+/// True if a 304 names the stored validator, or none (RFC 9111, 4.3.4).
+fn is_about(stored: &HeaderMap, answer: &HeaderMap) -> bool {
     match (answer.get(ETAG), stored.get(ETAG)) {
-        (Some(new), Some(old)) => opaque(new) == opaque(old),
+        (Some(new), Some(old)) => opaque(new.as_bytes()) == opaque(old.as_bytes()),
         (Some(_), None) => false,
         (None, _) => match (answer.get(LAST_MODIFIED), stored.get(LAST_MODIFIED)) {
             (Some(new), Some(old)) => new == old,
-            _ => true,
+            (Some(_), None) => false,
+            (None, _) => true,
         },
     }
-}
-
-fn opaque(tag: &HeaderValue) -> &[u8] {
-    let bytes = tag.as_bytes();
-    bytes.strip_prefix(b"W/").unwrap_or(bytes)
 }
