@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Arg, CommandFactory};
 use headwater_origin::{config, http, metrics};
+use headwater_shield::config as shield;
 
 use crate::check;
 use crate::command::Headwater;
@@ -33,12 +34,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Every file below the root and its text.
-fn files() -> [(&'static str, String); 7] {
+fn files() -> [(&'static str, String); 9] {
     [
         ("headwater.example.toml", config::reference::example()),
+        ("headwater.shield.example.toml", shield::reference::example()),
         ("docs/reference/api.md", http::api::page()),
         ("docs/reference/cli.md", page()),
         ("docs/reference/configuration.md", config::reference::page()),
+        ("docs/reference/shield-configuration.md", shield::reference::page()),
         ("docs/reference/metrics.md", metrics::page()),
         ("docs/reference/rules.md", check::reference()),
         ("docs/reference/openapi.json", http::api::document().to_owned()),

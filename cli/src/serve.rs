@@ -106,7 +106,7 @@ pub(crate) async fn start(config: Config, shutdown: &Shutdown) -> anyhow::Result
     let address = socket.local_addr()?;
     let origin = Origin::start(config, Clock::System, shutdown.clone())?;
     let service = Arc::clone(&origin).service(watch::router());
-    let (limits, tally) = (origin.config().http.limits(), Arc::clone(origin.tally()));
+    let (limits, tally) = (origin.config().http.listener.limits(), Arc::clone(origin.tally()));
     tokio::spawn(listener::serve(socket, tls.clone(), service, limits, tally, shutdown.clone()));
     Ok(Running { origin, address, scheme, tls })
 }

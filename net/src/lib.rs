@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Server plumbing that knows no media: listeners, TLS, shutdown, growing bodies, ranges, compression.
+//! Server plumbing that knows no media: listeners, TLS, shutdown, growing bodies, ranges, compression, configuration.
 
+pub mod config;
 pub mod growing;
 pub mod gzip;
 pub mod limits;
 pub mod listener;
+pub mod network;
 mod places;
 mod pulse;
 pub mod range;
@@ -16,4 +18,5 @@ pub mod tls;
 mod watched;
 
 pub use growing::Growing;
+pub use network::Network;
 pub use shutdown::Shutdown;

@@ -148,7 +148,7 @@ impl Origin {
             let mut after = before.clone();
             for (field, value) in said {
                 // An unknown field stays in, to be refused.
-                if value.is_null() && config::Key::of_channel().iter().any(|key| key.name == *field) {
+                if value.is_null() && config::Channel::keys().iter().any(|key| key.name == *field) {
                     after.remove(field);
                     continue;
                 }

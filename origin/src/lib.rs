@@ -24,6 +24,7 @@ use axum::Router;
 use dashmap::DashMap;
 use headwater_media::ChannelId;
 use headwater_net::Shutdown;
+use headwater_net::config::Configuration;
 use headwater_net::limits::Tally;
 use headwater_net::listener::{self, Connection};
 use headwater_packager::cmaf;

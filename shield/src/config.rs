@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The shield's configuration: every key with its default and what it is for.
 
+mod check;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use headwater_net::config::{self, Configuration, Error, Http, Key};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use check::HERE;
 
 /// Everything a shield is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -41,6 +50,8 @@ pub struct Config {
     pub siblings: Siblings,
     /// Bounds of what edges may ask for.
     pub limits: Limits,
+    /// Bounds of connections and requests.
+    pub http: Http,
 }
 
 /// A certificate chain and its key, PEM.
@@ -226,6 +237,7 @@ impl Default for Config {
             routes: BTreeMap::new(),
             siblings: Siblings::default(),
             limits: Limits::default(),
+            http: Http::default(),
         }
     }
 }
@@ -307,7 +319,46 @@ impl Default for Limits {
     }
 }
 
+static KEYS: LazyLock<Vec<Key>> = LazyLock::new(Key::of::<Config>);
+
+impl Configuration for Config {
+    /// The same names as where these keys stand under `[shield]` of an origin's file.
+    const PREFIX: &'static str = "HEADWATER_SHIELD__";
+
+    fn keys() -> &'static [Key] {
+        &KEYS
+    }
+
+    fn defaults_below(key: &str) -> Option<serde_json::Value> {
+        match key {
+            "upstreams" => serde_json::to_value(Upstream::default()).ok(),
+            "routes" => serde_json::to_value(Route::default()).ok(),
+            _ => None,
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        check::whole(self)
+    }
+}
+
 impl Config {
+    /// Reads the TOML text, overridden by those of `variables` (names and values) that name keys.
+    ///
+    /// # Errors
+    /// [`Error`] names the line or the variable, and the key.
+    pub fn layered(text: &str, variables: &[(String, String)]) -> Result<Self, Error> {
+        config::read(text, variables)
+    }
+
+    /// Checks what a shield needs that has no origin in its process: routes, and origins elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for the first that is missing.
+    pub fn check_alone(&self) -> Result<(), Error> {
+        check::alone(self)
+    }
+
     /// How long a stop may take.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(u64::from(self.drain_seconds))

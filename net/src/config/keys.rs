@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Every key of the configuration as its declaration says it: name, kind, documentation. Unknown keys are told from
+//! Every key of a configuration as its declaration says it: name, kind, documentation. Unknown keys are told from
 //! known ones by this, variables are read by it, the reference is written from it.
 
-use std::sync::LazyLock;
-
 use serde_json::Value;
+use utoipa::ToSchema;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
-
-use super::Config;
 
 /// One key.
 #[derive(Clone, Debug)]
@@ -55,24 +51,18 @@ impl Kind {
     }
 }
 
-static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
-    let mut schemas = Vec::new();
-    <Config as ToSchema>::schemas(&mut schemas);
-    let root = <Config as PartialSchema>::schema();
-    table(&root, &schemas)
-});
-
 impl Key {
-    /// The keys of the file.
-    pub fn all() -> &'static [Self] {
-        &KEYS
+    /// The keys that a type declares.
+    pub fn of<T: ToSchema>() -> Vec<Self> {
+        let mut schemas = Vec::new();
+        T::schemas(&mut schemas);
+        table(&T::schema(), &schemas)
     }
 
-    /// The keys of a channel.
-    pub fn of_channel() -> &'static [Self] {
-        let defaults = KEYS.iter().find(|key| key.name == "defaults");
-        match defaults.map(|key| &key.kind) {
-            Some(Kind::Table(keys)) => keys,
+    /// The keys below this one; none where it takes a value.
+    pub fn below(&self) -> &[Self] {
+        match &self.kind {
+            Kind::Table(keys) | Kind::Named(keys) => keys,
             _ => &[],
         }
     }
@@ -99,7 +89,7 @@ fn resolve<'a>(schema: &'a RefOr<Schema>, schemas: &'a Schemas) -> Option<&'a Sc
     };
     match schema {
         Schema::OneOf(one) => one.items.iter().filter_map(|item| resolve(item, schemas)).find(|s| !is_null(s)),
-        Schema::AllOf(all) => all.items.iter().find_map(|item| resolve(item, schemas)),
+        Schema::AllOf(all) if all.items.len() == 1 => resolve(&all.items[0], schemas),
         other => Some(other),
     }
 }
@@ -109,7 +99,12 @@ fn is_null(schema: &Schema) -> bool {
 }
 
 fn table(schema: &RefOr<Schema>, schemas: &Schemas) -> Vec<Key> {
-    let Some(Schema::Object(object)) = resolve(schema, schemas) else { return Vec::new() };
+    let object = match resolve(schema, schemas) {
+        Some(Schema::Object(object)) => object,
+        // A type that has another's fields beside its own.
+        Some(Schema::AllOf(all)) => return all.items.iter().flat_map(|part| table(part, schemas)).collect(),
+        _ => return Vec::new(),
+    };
     let key = |(name, schema): (&String, &RefOr<Schema>)| Key {
         name: name.clone(),
         doc: description(schema).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" "),
@@ -132,6 +127,7 @@ fn kind(schema: &RefOr<Schema>, schemas: &Schemas) -> Kind {
             None if has(&object.schema_type, &Type::Integer) => Kind::Integer,
             None => Kind::Text,
         },
+        Some(Schema::AllOf(_)) => Kind::Table(table(schema, schemas)),
         _ => Kind::Text,
     }
 }
@@ -169,32 +165,6 @@ fn example(schema: &RefOr<Schema>) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Every path to a value, `*` for any name.
-    fn paths(keys: &[Key], under: &str, all: &mut Vec<String>) {
-        for key in keys {
-            let path = format!("{under}{}", key.name);
-            assert!(key.doc.ends_with('.'), "{path}: expected a sentence, got {:?}", key.doc);
-            match &key.kind {
-                Kind::Table(keys) => paths(keys, &format!("{path}."), all),
-                Kind::Named(keys) => paths(keys, &format!("{path}.*."), all),
-                _ => all.push(path),
-            }
-        }
-    }
-
-    #[test]
-    fn every_key_is_known_with_a_sentence() {
-        let mut all = Vec::new();
-        paths(Key::all(), "", &mut all);
-        for path in ["listen", "data_dir", "tls.client_ca", "api.tokens", "defaults.cadence", "channels.*.keys"] {
-            assert!(all.iter().any(|known| known == path), "{path} is not among {all:?}");
-        }
-        // What is serialised is known, and the other way round.
-        let written = serde_json::to_value(Config::default()).unwrap();
-        let names: Vec<&String> = written.as_object().unwrap().keys().collect();
-        assert_eq!(names.len(), Key::all().len(), "{names:?}");
-    }
 
     #[test]
     fn the_nearest_name_is_one_that_may_have_been_meant() {
