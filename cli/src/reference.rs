@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Arg, CommandFactory};
 use headwater_origin::{config, http, metrics};
-use headwater_shield::config as shield;
+use headwater_shield::{config as shield, metrics as shield_metrics};
 
 use crate::check;
 use crate::command::Headwater;
@@ -42,7 +42,7 @@ fn files() -> [(&'static str, String); 9] {
         ("docs/reference/cli.md", page()),
         ("docs/reference/configuration.md", config::reference::page()),
         ("docs/reference/shield-configuration.md", shield::reference::page()),
-        ("docs/reference/metrics.md", metrics::page()),
+        ("docs/reference/metrics.md", metrics::page() + &shield_metrics::page()),
         ("docs/reference/rules.md", check::reference()),
         ("docs/reference/openapi.json", http::api::document().to_owned()),
     ]

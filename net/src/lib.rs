@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Server plumbing that knows no media: listeners, TLS, shutdown, growing bodies, ranges, compression, configuration.
+//! Server plumbing that knows no media: listeners, TLS, shutdown, growing bodies, ranges, compression,
+//! configuration, metrics.
 
 pub mod config;
 pub mod growing;
 pub mod gzip;
 pub mod limits;
 pub mod listener;
+pub mod metrics;
 pub mod network;
 mod places;
 mod pulse;

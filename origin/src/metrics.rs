@@ -2,31 +2,20 @@
 //! Every metric of the origin, declared once with its unit, help and labels (OpenMetrics); the reference is written from
 //! the declarations.
 
-mod process;
-
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use headwater_media::{ChannelId, TrackId};
 use headwater_net::limits::Tally;
+use headwater_net::metrics::{Declared, Declaring, Process, table};
 use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Metric, Registry, Unit};
+use prometheus_client::registry::{Registry, Unit};
 
-use process::Process;
-
-/// A number that only grows.
-pub type Counter = counter::Counter;
-/// A number that goes up and down.
-pub type Gauge = gauge::Gauge;
-/// Seconds that go up and down.
-pub type Seconds = gauge::Gauge<f64, AtomicU64>;
+pub use headwater_net::metrics::{Counter, Gauge, Seconds};
 
 /// Of one channel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -128,19 +117,6 @@ pub(crate) const REFUSALS: [&str; 13] = [
     "unfinished",
 ];
 
-/// A metric as it was declared.
-#[derive(Clone, Debug)]
-pub struct Declared {
-    /// Its name in the exposition.
-    pub name: String,
-    /// `counter`, `gauge`, `histogram` or `info`.
-    pub kind: &'static str,
-    /// Its labels.
-    pub labels: &'static [&'static str],
-    /// What it counts or measures.
-    pub help: &'static str,
-}
-
 /// The origin's metrics.
 #[derive(Debug)]
 pub struct Metrics {
@@ -210,46 +186,10 @@ const TRACK: &[&str] = &["channel", "track"];
 const DEFECT: &[&str] = &["channel", "defect"];
 const RULE: &[&str] = &["channel", "rule"];
 
-/// Collects the declarations.
-struct Declaring<'a> {
-    registry: &'a mut Registry,
-    declared: Vec<Declared>,
-}
-
-impl Declaring<'_> {
-    fn add(
-        &mut self,
-        name: &str,
-        unit: Option<Unit>,
-        labels: &'static [&'static str],
-        help: &'static str,
-        metric: impl Metric,
-    ) {
-        let kind = match metric.metric_type() {
-            MetricType::Counter => "counter",
-            MetricType::Histogram => "histogram",
-            MetricType::Info => "info",
-            _ => "gauge",
-        };
-        let suffix = match kind {
-            "counter" => "_total",
-            "info" => "_info",
-            _ => "",
-        };
-        let named = unit.as_ref().map_or_else(|| name.to_owned(), |unit| format!("{name}_{}", unit.as_str()));
-        self.declared.push(Declared { name: format!("headwater_{named}{suffix}"), kind, labels, help });
-        match unit {
-            Some(unit) => self.registry.register_with_unit(name, help, unit, metric),
-            None => self.registry.register(name, help, metric),
-        }
-    }
-}
-
 impl Metrics {
     /// Registers every metric.
     pub fn new() -> Self {
         let mut root = Registry::default();
-        let registry = root.sub_registry_with_prefix("headwater");
         let publish_delay = Family::<ChannelLabel, Histogram>::new_with_constructor(|| {
             Histogram::new(exponential_buckets(0.0005, 2.0, 15))
         });
@@ -276,7 +216,7 @@ impl Metrics {
             reloads: Family::default(),
             scraped: Scraped::default(),
         };
-        let mut d = Declaring { registry, declared: Vec::new() };
+        let mut d = Declaring::new(&mut root, "headwater");
         let (bytes, seconds) = (|| Some(Unit::Bytes), || Some(Unit::Seconds));
         d.add("ingest", bytes(), CHANNEL, "Bytes received from encoders", this.ingest_bytes.clone());
         d.add(
@@ -365,7 +305,7 @@ impl Metrics {
             this.reloads.clone(),
         );
         d.add("build", None, &["version"], "This program", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
-        let declared = d.declared;
+        let declared = d.finish();
         root.register_collector(Box::new(Process::new()));
         this.declared = declared.into_iter().chain(Process::declared()).collect();
         *this.registry.lock() = root;
@@ -431,14 +371,9 @@ impl Metrics {
 
 /// The reference page of the metrics.
 pub fn page() -> String {
-    let mut out = String::from(
+    format!(
         "# Metrics\n\n<!-- Written by `make reference` from the declarations in origin/src/metrics.rs. -->\n\n\
-         `GET /metrics`, OpenMetrics text, open to anybody. A channel that is removed takes its rows with it.\n\n\
-         | metric | type | labels | what |\n|---|---|---|---|\n",
-    );
-    for metric in Metrics::new().declared() {
-        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        out.push_str(&format!("| `{}` | {} | {} | {} |\n", metric.name, metric.kind, labels.join(", "), metric.help));
-    }
-    out
+         `GET /metrics`, OpenMetrics text, open to anybody. A channel that is removed takes its rows with it.\n\n{}",
+        table(Metrics::new().declared())
+    )
 }

@@ -10,6 +10,7 @@ pub mod index;
 pub mod object;
 mod respond;
 pub mod route;
+pub mod metrics;
 pub mod semantics;
 pub mod service;
 pub mod store;

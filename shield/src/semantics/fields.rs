@@ -83,7 +83,7 @@ pub fn for_passing(headers: &HeaderMap) -> HeaderMap {
 
 /// True if a request asks for less than the whole, or on a condition.
 pub fn is_conditional(headers: &HeaderMap) -> bool {
-    CONDITIONS.iter().any(|name| headers.contains_key(name))
+    PERSONAL.iter().take(6).any(|name| headers.contains_key(name))
 }
 
 /// An answer's fields as they are stored: without what concerns one connection, without Age, with a Date. To be called

@@ -20,18 +20,21 @@ const STARTED: &str = "When this process started, Unix time";
 /// Ticks a second in which the kernel tells processor time to programs, on every platform of Linux.
 const USER_HZ: f64 = 100.0;
 
+/// Tells of the process at each scrape.
 #[derive(Debug)]
-pub(super) struct Process {
+pub struct Process {
     started: f64,
 }
 
 impl Process {
-    pub(super) fn new() -> Self {
+    /// Tells of the process since now.
+    pub fn new() -> Self {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         Self { started }
     }
 
-    pub(super) fn declared() -> [Declared; 4] {
+    /// Its metrics as they are declared.
+    pub fn declared() -> [Declared; 4] {
         [
             ("process_cpu_seconds_total", "counter", CPU),
             ("process_resident_memory_bytes", "gauge", MEMORY),
@@ -39,6 +42,12 @@ impl Process {
             ("process_start_time_seconds", "gauge", STARTED),
         ]
         .map(|(name, kind, help)| Declared { name: name.to_owned(), kind, labels: &[], help })
+    }
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
