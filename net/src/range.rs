@@ -59,7 +59,10 @@ impl Spec {
 
 /// Reads a Range header: none if there is none, one that we ignore, or more than one range.
 pub fn read(value: Option<&HeaderValue>) -> Option<Spec> {
-    let spec = value?.to_str().ok()?.trim().strip_prefix("bytes=")?;
+    let (unit, spec) = value?.to_str().ok()?.trim().split_once('=')?;
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return None;
+    }
     if spec.contains(',') {
         return None;
     }
