@@ -5,6 +5,7 @@
 pub mod config;
 pub mod growing;
 pub mod gzip;
+pub mod h1;
 pub mod limits;
 pub mod listener;
 pub mod metrics;

@@ -19,16 +19,18 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 
+use crate::h1::Hits;
 use crate::limits::{self, Limits, Tally};
 use crate::places::Places;
 use crate::pulse::{Overdue, Pulse, Watch};
 use crate::response::{Pace, Paced, Streams, watched_by_stream};
 use crate::watched::Watched;
-use crate::{Shutdown, tls};
+use crate::{Shutdown, h1, tls};
 
 /// What a handler may ask of its connection.
 #[derive(Clone, Debug)]
@@ -58,9 +60,9 @@ impl Connection {
 /// What serves a router's routes on every connection; handlers find the [`Connection`] among the request's extensions.
 pub fn routes(
     router: Router,
-) -> impl Fn(Connection) -> BoxCloneSyncService<Request<Incoming>, Response<Body>, Infallible> + Clone {
+) -> impl Fn(Connection) -> BoxCloneSyncService<Request<Body>, Response<Body>, Infallible> + Clone {
     move |connection| {
-        BoxCloneSyncService::new(router.clone().map_request(move |mut request: Request<Incoming>| {
+        BoxCloneSyncService::new(router.clone().map_request(move |mut request: Request<Body>| {
             request.extensions_mut().insert(connection.clone());
             request
         }))
@@ -82,7 +84,7 @@ pub async fn serve<M, S>(
     shutdown: Shutdown,
 ) where
     M: Fn(Connection) -> S + Clone + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Hits + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
     if let Some(descriptors) = limits::descriptors_max().map(|all| all.saturating_sub(DESCRIPTORS_SPARE).max(1))
@@ -169,7 +171,31 @@ async fn connect<I, S>(
 ) -> Result<(), BoxError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Hits + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
+    let (stream, head_since) = match h1::serve(stream, &service, &limits, drain).await {
+        Ok(h1::Served::Closed) => return Ok(()),
+        Ok(h1::Served::Other { stream, read, head_since }) => (h1::Rewind::new(stream, read), head_since),
+        Err(h1::Broken::Overdue(overdue)) => return Err(end(overdue, tally)),
+        Err(broken) => return Err(broken.into()),
+    };
+    // Boxed: it is larger than all that a connection without it holds.
+    Box::pin(connect_other(stream, head_since, service, limits, tally, drain)).await
+}
+
+/// Serves HTTP/2, requests with a body, and whatever is to be refused.
+async fn connect_other<I, S>(
+    stream: I,
+    head_since: Instant,
+    service: S,
+    limits: Arc<Limits>,
+    tally: &Arc<Tally>,
+    drain: &Shutdown,
+) -> Result<(), BoxError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Hits + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
     let mut builder = auto::Builder::new(Streams { limits: Arc::clone(&limits), tally: Arc::clone(tally) });
@@ -192,7 +218,7 @@ where
         .max_send_buf_size(usize::try_from(limits.unsent_bytes_max).unwrap_or(usize::MAX))
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(limits.stall);
-    let pulse = Pulse::new(Arc::clone(&limits));
+    let pulse = Pulse::new(Arc::clone(&limits), head_since);
     let service = {
         let (pulse, limits, tally) = (pulse.clone(), Arc::clone(&limits), Arc::clone(tally));
         tower::service_fn(move |request: Request<Incoming>| {
@@ -203,7 +229,7 @@ where
             async move {
                 let response = match refused {
                     Some(refused) => refused,
-                    None => service.oneshot(request).await?,
+                    None => service.oneshot(request.map(Body::new)).await?,
                 };
                 if !watched_by_stream(&pace) {
                     pulse.answer(Arc::clone(&pace));

@@ -82,10 +82,11 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    pub(crate) fn new(limits: Arc<Limits>) -> Self {
+    /// Of a connection whose first head is awaited since then.
+    pub(crate) fn new(limits: Arc<Limits>, head_since: Instant) -> Self {
         let now = Instant::now();
         let state = State {
-            phase: Phase::Head(now),
+            phase: Phase::Head(head_since),
             requests: 0,
             h2: false,
             blocked: None,

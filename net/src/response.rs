@@ -83,7 +83,7 @@ impl Pace {
 
 /// Bytes handed to hyper at once. Each costs a write, so most segments should be one; and a client at the least rate
 /// allowed by default must take one before it counts as stalled: 30 s of 8 KiB.
-const PIECE_BYTES: usize = 240 << 10;
+pub(crate) const PIECE_BYTES: usize = 240 << 10;
 
 /// A response's body, watched.
 #[derive(Debug)]

@@ -3,10 +3,14 @@
 //! nothing new; [`close`](Shutdown::close) ends what is left.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 
 /// Passed down to every task; clones share the state.
@@ -14,6 +18,8 @@ use tokio_util::task::TaskTracker;
 pub struct Shutdown {
     asked: CancellationToken,
     closed: CancellationToken,
+    /// The same without a lock, for those who look at every request; set before `closed`.
+    is_closed: Arc<AtomicBool>,
     work: TaskTracker,
     connections: TaskTracker,
 }
@@ -51,12 +57,19 @@ impl Shutdown {
     /// Tells every task to end now: nothing more is finished, listeners close, connections end with their last answer.
     pub fn close(&self) {
         self.asked.cancel();
+        self.is_closed.store(true, Ordering::Release);
         self.closed.cancel();
     }
 
     /// Waits until told to end now.
     pub async fn closed(&self) {
         self.closed.cancelled().await;
+    }
+
+    /// For one task that looks often.
+    pub(crate) fn closing(&self) -> Closing {
+        let waiting = Box::pin(self.closed.clone().cancelled_owned());
+        Closing { is_closed: Arc::clone(&self.is_closed), waiting, waker: None }
     }
 
     /// Runs a task that finishes its work once [started](Self::started) and ends when [closed](Self::closed).
@@ -95,6 +108,31 @@ impl Shutdown {
         let all = async { tokio::join!(self.work.wait(), self.connections.wait()) };
         let _ = tokio::time::timeout(last_answers, all).await;
         Left { work, connections: self.connections.len() }
+    }
+}
+
+/// One task's wait for [`Shutdown::closed`]; a look costs a load.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    is_closed: Arc<AtomicBool>,
+    waiting: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Who is woken; every other look at `waiting` would take a lock that all connections share.
+    waker: Option<Waker>,
+}
+
+impl Closing {
+    /// True once told to end now.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Ready once told to end now.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            let _ = self.waiting.as_mut().poll(cx);
+        }
+        if self.is_closed() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

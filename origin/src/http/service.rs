@@ -12,15 +12,15 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::State;
+use headwater_net::h1::Hits;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 use super::live;
 use crate::Origin;
 
-type Routes = BoxCloneSyncService<Request<Incoming>, Response<Body>, Infallible>;
+type Routes = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 /// The origin on one connection.
 ///
@@ -43,7 +43,7 @@ impl Service {
     }
 }
 
-impl tower::Service<Request<Incoming>> for Service {
+impl tower::Service<Request<Body>> for Service {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -52,7 +52,7 @@ impl tower::Service<Request<Incoming>> for Service {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         if !request.uri().path().starts_with("/live/") {
             return Box::pin(self.inner.routes.clone().oneshot(request));
         }
@@ -61,6 +61,8 @@ impl tower::Service<Request<Incoming>> for Service {
         Box::pin(async move { Ok(live::handle(origin, parts).await) })
     }
 }
+
+impl Hits for Service {}
 
 /// The same as a route, for a router without a listener.
 pub(super) async fn live(State(origin): State<Arc<Origin>>, request: Request<Body>) -> Response<Body> {
