@@ -66,7 +66,11 @@ impl Inflater {
 
 /// True if an Accept-Encoding value admits gzip (RFC 9110, 12.5.3).
 pub fn accepted(value: Option<&http::HeaderValue>) -> bool {
-    let Some(text) = value.and_then(|v| v.to_str().ok()) else { return false };
+    value.and_then(|v| v.to_str().ok()).is_some_and(admitted)
+}
+
+/// The same of the value's text.
+pub fn admitted(text: &str) -> bool {
     text.split(',').any(|item| {
         let mut fields = item.split(';').map(str::trim);
         let coding = fields.next().unwrap_or("");

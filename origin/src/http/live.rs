@@ -28,7 +28,7 @@ use crate::store::Media;
 /// How long a first playlist is held for a channel that is starting.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 /// A wait for the first playlist before the target duration is known is counted in this.
-const TARGET_UNKNOWN: Duration = Duration::from_secs(2);
+pub(super) const TARGET_UNKNOWN: Duration = Duration::from_secs(2);
 
 /// How many segments a source may be behind the clock for what has begun to be waited for.
 const BEHIND_MAX: u64 = 4;
@@ -61,7 +61,15 @@ pub(super) async fn handle(origin: Arc<Origin>, parts: Parts) -> Response<Body> 
             answer.ask.error(StatusCode::SERVICE_UNAVAILABLE, Freshness::PlaylistError, "the origin is stopping")
         }
     };
-    let class = match path.object {
+    let class = class(path.object, query);
+    let label = ServedLabel { class, status: response.status().as_u16() };
+    origin.context.metrics.served.get_or_create(&label).inc();
+    count_bytes(&origin, class, response)
+}
+
+/// What kind of thing a request is for.
+pub(super) fn class(object: Object<'_>, query: &str) -> Class {
+    match object {
         Object::Media(_) | Object::IFrames(_) if query.contains("_HLS_msn") => Class::blocking,
         Object::Multivariant | Object::MultivariantPlain | Object::Media(_) | Object::Plain(_) | Object::IFrames(_) => {
             Class::playlist
@@ -70,10 +78,7 @@ pub(super) async fn handle(origin: Arc<Origin>, parts: Parts) -> Response<Body> 
         Object::Header(..) => Class::header,
         Object::Segment(..) | Object::SegmentAt(..) => Class::segment,
         Object::Part(..) => Class::part,
-    };
-    let label = ServedLabel { class, status: response.status().as_u16() };
-    origin.context.metrics.served.get_or_create(&label).inc();
-    count_bytes(&origin, class, response)
+    }
 }
 
 /// Counts a body's bytes: at once where their number is known, of a segment in progress as they are sent.
@@ -251,12 +256,10 @@ impl Answer<'_> {
                 Err(_) => return self.starting(),
             }
         }
-        let position = directives.position.filter(|_| form != Form::Plain && !snapshot.ended);
-        let Some(position) = position else {
-            let form = skipping(form, directives.skip);
-            return self.ask.text(&snapshot.playlist(form), media_type, Freshness::Playlist);
-        };
-        if !position.is_reached(&snapshot.window) {
+        if let Some((form, freshness)) = at_once(&snapshot, form, directives) {
+            return self.ask.text(&snapshot.playlist(form), media_type, freshness);
+        }
+        if let Some(position) = directives.position {
             if let Err(error) = position.check(&snapshot.window, snapshot.part_target, snapshot.ended) {
                 return self.ask.error(StatusCode::BAD_REQUEST, Freshness::BlockingError, &error.to_string());
             }
@@ -394,6 +397,15 @@ impl Answer<'_> {
             Freshness::Expected(until),
             "too early: a later segment than the next",
         ))
+    }
+}
+
+/// The form of a playlist that is told without waiting, and how long it lives; `None` if it is waited for, or refused.
+pub(super) fn at_once(snapshot: &Snapshot, form: Form, directives: Directives) -> Option<(Form, Freshness)> {
+    let told = skipping(form, directives.skip);
+    match directives.position.filter(|_| form != Form::Plain && !snapshot.ended) {
+        None => Some((told, Freshness::Playlist)),
+        Some(position) => position.is_reached(&snapshot.window).then_some((told, Freshness::Blocking)),
     }
 }
 

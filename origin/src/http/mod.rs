@@ -2,6 +2,7 @@
 //! The origin's HTTP: what viewers and edges fetch under `/live/`, encoders' pushes, the API, and the clock.
 
 pub mod api;
+mod hit;
 mod live;
 mod manifest;
 mod respond;

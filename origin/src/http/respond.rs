@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use axum::body::Body;
 use bytes::Bytes;
 use headwater_media::path::Freshness;
+use headwater_net::h1::Answer;
 use headwater_net::range::{self, Asked};
 use headwater_net::{Growing, gzip, tag};
 use http::header::{
@@ -33,6 +34,60 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 /// Cache lifetime with fractions of a second, for caches that read it (RFC 9213 field of our own shield).
 const PRECISE: HeaderName = HeaderName::from_static("headwater-cache-control");
 
+/// Where the fields of an answer are written.
+pub(super) trait Fields {
+    /// Says a field, once.
+    fn say(&mut self, name: HeaderName, value: HeaderValue);
+}
+
+impl Fields for HeaderMap {
+    fn say(&mut self, name: HeaderName, value: HeaderValue) {
+        self.insert(name, value);
+    }
+}
+
+impl Fields for Answer<'_> {
+    fn say(&mut self, name: HeaderName, value: HeaderValue) {
+        self.field(&name, &value);
+    }
+}
+
+/// Says what an answer is, how long it lives with a target duration, and that any page may read it.
+pub(super) fn describe(fields: &mut impl Fields, media_type: &'static str, freshness: Freshness, target: Duration) {
+    fields.say(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    fields.say(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    fields.say(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    if freshness == Freshness::Media {
+        fields.say(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+        return;
+    }
+    let life = freshness.lifetime(target);
+    let seconds = life.as_secs();
+    fields.say(CACHE_CONTROL, max_age(seconds));
+    if life.subsec_millis() > 0
+        && let Ok(value) = HeaderValue::from_str(&format!("max-age={}.{:03}", seconds, life.subsec_millis()))
+    {
+        fields.say(PRECISE, value);
+    }
+}
+
+/// The validator of a text, and that its coding was chosen.
+pub(super) fn describe_text(fields: &mut impl Fields, tag: HeaderValue) {
+    fields.say(ETAG, tag);
+    fields.say(VARY, HeaderValue::from_static("accept-encoding"));
+}
+
+/// The validator of media, and that ranges of it may be asked for.
+pub(super) fn describe_media(fields: &mut impl Fields, tag: HeaderValue) {
+    fields.say(ETAG, tag);
+    fields.say(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+}
+
+/// The coding of a compressed text.
+pub(super) fn describe_zipped(fields: &mut impl Fields) {
+    fields.say(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+}
+
 /// What of a request decides the form of its answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ask<'a> {
@@ -53,13 +108,12 @@ impl Ask<'_> {
             let body = if zipped { rendered.gzip().clone() } else { rendered.body.clone() };
             let mut response = self.body(body);
             if zipped {
-                response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                describe_zipped(response.headers_mut());
             }
             response
         };
         self.describe(&mut response, media_type, freshness);
-        response.headers_mut().insert(ETAG, tag);
-        response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+        describe_text(response.headers_mut(), tag);
         response
     }
 
@@ -91,8 +145,7 @@ impl Ask<'_> {
             }
         };
         self.describe(&mut response, media_type, Freshness::Media);
-        response.headers_mut().insert(ETAG, object.tag.clone());
-        response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        describe_media(response.headers_mut(), object.tag.clone());
         response
     }
 
@@ -152,21 +205,7 @@ impl Ask<'_> {
     fn describe(&self, response: &mut Response<Body>, media_type: &'static str, freshness: Freshness) {
         let headers = response.headers_mut();
         headers.reserve(HEADERS);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-        if freshness == Freshness::Media {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
-            return;
-        }
-        let life = freshness.lifetime(self.target);
-        let seconds = life.as_secs();
-        headers.insert(CACHE_CONTROL, max_age(seconds));
-        if life.subsec_millis() > 0
-            && let Ok(value) = HeaderValue::from_str(&format!("max-age={}.{:03}", seconds, life.subsec_millis()))
-        {
-            headers.insert(PRECISE, value);
-        }
+        describe(headers, media_type, freshness, self.target);
     }
 }
 
@@ -183,7 +222,7 @@ fn write_max_age(seconds: u64) -> HeaderValue {
 }
 
 /// The compressed form is another representation: its validator differs (RFC 9110, 8.8.3.3).
-fn zipped_tag(tag: &HeaderValue) -> HeaderValue {
+pub(super) fn zipped_tag(tag: &HeaderValue) -> HeaderValue {
     let text = tag.to_str().unwrap_or("\"\"").trim_matches('"');
     HeaderValue::from_str(&format!("\"{text}-gzip\"")).unwrap_or_else(|_| tag.clone())
 }

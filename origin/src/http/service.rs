@@ -12,12 +12,12 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::State;
-use headwater_net::h1::Hits;
+use headwater_net::h1::{Answer, Head, Hits};
 use http::{Request, Response};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
-use super::live;
+use super::{hit, live};
 use crate::Origin;
 
 type Routes = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -62,7 +62,11 @@ impl tower::Service<Request<Body>> for Service {
     }
 }
 
-impl Hits for Service {}
+impl Hits for Service {
+    fn hit(&self, head: &Head<'_>, answer: &mut Answer<'_>) -> bool {
+        hit::hit(&self.inner.origin, head, answer)
+    }
+}
 
 /// The same as a route, for a router without a listener.
 pub(super) async fn live(State(origin): State<Arc<Origin>>, request: Request<Body>) -> Response<Body> {
