@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 seconds=$1
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(fmp4 timeline paths directives playlist mpd gzip range)
+[ ${#targets[@]} -gt 0 ] || targets=(fmp4 timeline paths directives playlist mpd gzip range h1)
 
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
 

@@ -132,11 +132,11 @@ pub async fn serve<M, S>(
             let mut connection = Connection::new(peer);
             let stream = QuickAck { stream, quick_ack: Arc::clone(&connection.quick_ack) };
             let served = match tls {
-                None => connect(stream, service(connection), limits, &tally, &drain).await,
+                None => serve_stream(stream, service(connection), limits, &tally, &drain).await,
                 Some(acceptor) => match tokio::time::timeout(limits.handshake, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         connection.certified = stream.get_ref().1.peer_certificates().is_some();
-                        connect(stream, service(connection), limits, &tally, &drain).await
+                        serve_stream(stream, service(connection), limits, &tally, &drain).await
                     }
                     Ok(Err(error)) => Err(error.into()),
                     Err(elapsed) => {
@@ -160,9 +160,14 @@ pub async fn serve<M, S>(
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// Why a connection broke off.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn connect<I, S>(
+/// Serves one connection, whatever it runs over.
+///
+/// # Errors
+/// What ended it, if that was not its own end; a bound that it was over is counted.
+pub async fn serve_stream<I, S>(
     stream: I,
     service: S,
     limits: Arc<Limits>,
@@ -181,11 +186,11 @@ where
         Err(broken) => return Err(broken.into()),
     };
     // Boxed: it is larger than all that a connection without it holds.
-    Box::pin(connect_other(stream, head_since, service, limits, tally, drain)).await
+    Box::pin(serve_other(stream, head_since, service, limits, tally, drain)).await
 }
 
 /// Serves HTTP/2, requests with a body, and whatever is to be refused.
-async fn connect_other<I, S>(
+async fn serve_other<I, S>(
     stream: I,
     head_since: Instant,
     service: S,

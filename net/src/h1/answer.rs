@@ -141,7 +141,7 @@ pub(super) fn head(output: &mut Output, response: &Response<Body>, method: &Meth
     let framing = if !has_body(method, status) {
         // A HEAD tells what a GET would; of an empty body only what the service says of it.
         let told = said.or(exact.filter(|length| *length > 0));
-        if let (true, Some(length)) = (has_length(status) && *method == Method::HEAD, told) {
+        if let (true, Some(length)) = (status != StatusCode::NO_CONTENT && *method == Method::HEAD, told) {
             length_field(out, length);
         }
         Framing::None

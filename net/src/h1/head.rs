@@ -85,12 +85,16 @@ pub(super) enum Seen<'a> {
     Odd,
 }
 
+/// A head beyond this that is not whole is read again only when its end may have come, so that one that comes byte by
+/// byte is not read as many times.
+const AGAIN_BYTES: usize = 4 << 10;
+
 /// Looks at what was read of a request. `begun` bytes of it were found to be partial before.
 pub(super) fn look<'a>(read: &'a [u8], begun: usize, limits: &Limits, room: &'a mut Room<'a>) -> Seen<'a> {
     if !is_begun(read) {
         return Seen::Odd;
     }
-    if begun > 0 && !is_whole(read, begun) {
+    if begun > AGAIN_BYTES && !is_whole(read, begun) {
         return if read.len() >= limits.head_bytes_max { Seen::Odd } else { Seen::Partial };
     }
     let mut request = httparse::Request::new(&mut []);
@@ -132,8 +136,7 @@ fn is_begun(read: &[u8]) -> bool {
     })
 }
 
-/// True if a head may end in what came after its first `begun` bytes. So a head in many pieces is read twice, not as
-/// many times.
+/// True if a head may end in what came after its first `begun` bytes.
 fn is_whole(read: &[u8], begun: usize) -> bool {
     let new = &read[begun.saturating_sub(3)..];
     new.windows(2).any(|w| w == b"\n\n") || new.windows(3).any(|w| w == b"\n\r\n")
@@ -192,3 +195,115 @@ const fn among(others: &[u8]) -> [bool; 256] {
 const IN_TARGET: [bool; 256] = among(b"-._~!$&'()*+,;=:@%/?");
 /// RFC 3986: host and port.
 const IN_HOST: [bool; 256] = among(b"-._~!$&'()*+,;=:%[]");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// True if it is served here, false if another is to; panics if more is awaited.
+    fn served(text: &[u8]) -> bool {
+        match look(text, 0, &Limits::default(), &mut room()) {
+            Seen::Simple(_, length) => length == text.len(),
+            Seen::Odd => false,
+            Seen::Partial => panic!("expected a whole head: {}", text.escape_ascii()),
+        }
+    }
+
+    #[test]
+    fn what_is_plainly_simple_is_served_here() {
+        for request in [
+            "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+            "HEAD /a/b.m3u8?c=d&e=%20 HTTP/1.1\r\nHOST: [::1]:80\r\n\r\n",
+            "OPTIONS /a HTTP/1.1\r\nHost:x.example:8080\r\nOrigin: https://a.example\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\nconnection: keep-alive\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\nConnection: foo, Close\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: \t x \t\r\naccept: */*\r\nx:\r\n\r\n",
+            "GET // HTTP/1.1\r\nhost: x\r\n\r\n",
+        ] {
+            assert!(served(request.as_bytes()), "{}", request.escape_debug());
+        }
+    }
+
+    #[test]
+    fn what_is_not_is_left_to_another() {
+        for request in [
+            "POST / HTTP/1.1\r\nhost: x\r\n\r\n",
+            "get / HTTP/1.1\r\nhost: x\r\n\r\n",
+            "GETS / HTTP/1.1\r\nhost: x\r\n\r\n",
+            "GET / HTTP/1.0\r\nhost: x\r\n\r\n",
+            "GET / HTTP/2.0\r\nhost: x\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "GET  / HTTP/1.1\r\nhost: x\r\n\r\n",
+            "\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n",
+            "\nGET / HTTP/1.1\r\nhost: x\r\n\r\n",
+            // Forms of the target.
+            "GET http://x/ HTTP/1.1\r\nhost: x\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\nhost: x\r\n\r\n",
+            "GET /\u{e9} HTTP/1.1\r\nhost: x\r\n\r\n",
+            "GET /<> HTTP/1.1\r\nhost: x\r\n\r\n",
+            // Hosts.
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost:\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x/y\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x, y@z\r\n\r\n",
+            // Bodies and other protocols.
+            "GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\nContent-Length: 5\r\n\r\nabcde",
+            "GET / HTTP/1.1\r\nhost: x\r\nTRANSFER-ENCODING: chunked\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\ntrailer: x\r\n\r\n",
+            // Field syntax.
+            "GET / HTTP/1.1\nhost: x\n\n",
+            "GET / HTTP/1.1\r\nhost: x\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\n\n",
+            "GET / HTTP/1.1\nhost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\na: b\r\n c\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\na : b\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost : x\r\n\r\n",
+            "GET / HTTP/1.1\r\n host: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\na: b\rc\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\na: b\0c\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\n: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: x\r\nab\r\n\r\n",
+        ] {
+            assert!(!served(request.as_bytes()), "{}", request.escape_debug());
+        }
+        let many: String = (0..=FIELDS_MAX).map(|n| format!("x-{n}: 1\r\n")).collect();
+        assert!(!served(format!("GET / HTTP/1.1\r\nhost: x\r\n{many}\r\n").as_bytes()));
+        let long = "a".repeat(Limits::default().url_bytes_max);
+        assert!(!served(format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()));
+        let large = "a".repeat(Limits::default().head_bytes_max);
+        assert!(!served(format!("GET / HTTP/1.1\r\nhost: x\r\na: {large}\r\n\r\n").as_bytes()));
+    }
+
+    #[test]
+    fn a_beginning_is_awaited_only_while_it_may_become_simple() {
+        let whole = b"OPTIONS /a HTTP/1.1\r\nhost: x\r\n\r\n";
+        for length in 1..whole.len() {
+            let mut room = room();
+            let seen = look(&whole[..length], length - 1, &Limits::default(), &mut room);
+            assert!(matches!(seen, Seen::Partial), "{length}: {seen:?}");
+        }
+        for other in ["P", "Ge", "GET / HTTP/9", "GET / HTTP/1.1\r\nhost :", "HEAD /a\0"] {
+            assert!(!served(other.as_bytes()), "{other}");
+        }
+        let limits = Limits { head_bytes_max: 8 << 10, ..Limits::default() };
+        let endless = format!("GET / HTTP/1.1\r\nhost: x\r\na: {}", "a".repeat(8 << 10));
+        assert!(matches!(look(endless.as_bytes(), 0, &limits, &mut room()), Seen::Odd));
+        assert!(matches!(look(endless.as_bytes(), 8 << 10, &limits, &mut room()), Seen::Odd));
+    }
+
+    #[test]
+    fn a_head_tells_what_was_sent() {
+        let text = b"GET /a?b?c HTTP/1.1\r\nHost: x\r\nA: 1\r\na: 2\r\nConnection: close\r\n\r\nGET";
+        let mut room = room();
+        let Seen::Simple(head, length) = look(text, 0, &Limits::default(), &mut room) else { panic!("a simple one") };
+        assert_eq!((head.method(), head.path(), head.query(), head.host()), (&Method::GET, "/a", Some("b?c"), "x"));
+        assert_eq!((head.field("a"), head.field("b"), head.fields().count()), (Some(&b"1"[..]), None, 4));
+        assert!(head.is_last() && length == text.len() - 3);
+    }
+}
