@@ -9,7 +9,7 @@ use bytes::Bytes;
 use headwater_media::UtcTime;
 use headwater_net::Shutdown;
 use headwater_net::limits::Limits;
-use headwater_net::listener::{routes, serve};
+use headwater_net::listener::{Connection, routes, serve, serve_stream};
 use headwater_origin::Clock;
 use http::{HeaderMap, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
@@ -153,5 +153,59 @@ async fn a_connection_that_breaks_frees_the_places_it_held() {
         task.abort();
     }
     waits_for(0).await;
+    shutdown.start();
+}
+
+/// Status and fields of an answer without its date, sorted, and its body.
+async fn raw(stage: &Stage, request: &str) -> (Vec<String>, Vec<u8>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut client, server) = tokio::io::duplex(1 << 20);
+    let service = Arc::clone(&stage.origin).service(axum::Router::new())(Connection::new(([127, 0, 0, 1], 1).into()));
+    let (tally, shutdown) = (Arc::clone(stage.origin.tally()), Shutdown::new());
+    let serving = serve_stream(server, service, Arc::new(Limits::default()), &tally, &shutdown);
+    let asking = async {
+        client.write_all(request.as_bytes()).await.expect("the server goes on");
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.expect("an answer");
+        answer
+    };
+    let (served, answer) = tokio::join!(serving, asking);
+    served.expect("a connection without complaint");
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let mut lines: Vec<String> = head.lines().filter(|l| !l.starts_with("date: ")).map(str::to_owned).collect();
+    lines.sort();
+    (lines, answer[end + 4..].to_vec())
+}
+
+#[tokio::test]
+async fn what_is_answered_at_once_is_what_the_routes_would_answer() {
+    let (stage, address, _encoder, shutdown) = serving().await;
+    let mut client = h2(address).await;
+    let playlist = Playlist::read(&text(&read(client.send_request(get(address, "v0/media.m3u8"))).await));
+    let (segment, part) = playlist.newest();
+    let mut paths: Vec<String> = playlist.uris().iter().map(|uri| format!("v0/{uri}")).collect();
+    let lists = ["multivariant.m3u8", "plain.m3u8", "v0/media.m3u8", "v0/plain.m3u8", "v0/iframes.m3u8"];
+    paths.extend(lists.map(str::to_owned));
+    paths.extend(["v0/init-0.mp4", "v0/init-9.mp4", "v0/1.m4s", "v9/media.m3u8", "manifest.mpd"].map(str::to_owned));
+    for query in [format!("_HLS_msn={segment}&_HLS_part={part}"), "_HLS_skip=YES".to_owned(), "_HLS_part=1".to_owned()]
+    {
+        paths.push(format!("v0/media.m3u8?{query}"));
+    }
+    for path in paths {
+        for method in ["GET", "HEAD"] {
+            for fields in ["", "accept-encoding: br, gzip\r\n", "if-range: \"x\"\r\n"] {
+                let ask = |more: &str| {
+                    format!(
+                        "{method} /live/{CHANNEL}/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fields}{more}\r\n"
+                    )
+                };
+                // A condition that nothing meets is not answered at once.
+                let (at_once, routed) =
+                    (raw(&stage, &ask("")).await, raw(&stage, &ask("if-none-match: \"x\"\r\n")).await);
+                assert_eq!(at_once, routed, "{}", ask(""));
+            }
+        }
+    }
     shutdown.start();
 }
