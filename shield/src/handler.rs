@@ -29,7 +29,7 @@ const TURNS_MAX: u32 = 8;
 
 thread_local! {
     /// Where keys are written: a hit allocates none.
-    static KEY: RefCell<String> = const { RefCell::new(String::new()) };
+    pub(crate) static KEY: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// What a request asks for.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use headwater_net::Growing;
 use headwater_net::growing::{End, Failed};
+use headwater_net::h1::Prepared;
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
@@ -50,6 +51,8 @@ pub struct Object {
     outdated: AtomicBool,
     /// Its place in the store, once it is whole and kept.
     pub(crate) resident: OnceLock<Arc<Resident>>,
+    /// Its head as text, from its first hit on.
+    pub(crate) prepared: OnceLock<Prepared>,
 }
 
 impl Object {
@@ -57,7 +60,18 @@ impl Object {
     pub fn new(head: Head, policy: Policy, content: Arc<Content>, tags: Tags, epoch: Epoch) -> Self {
         let Head { status, headers, origin } = head;
         let (epoch, outdated) = (AtomicU64::new(epoch.0), AtomicBool::new(false));
-        Self { status, headers, policy, content, origin, tags, epoch, outdated, resident: OnceLock::new() }
+        Self {
+            status,
+            headers,
+            policy,
+            content,
+            origin,
+            tags,
+            epoch,
+            outdated,
+            resident: OnceLock::new(),
+            prepared: OnceLock::new(),
+        }
     }
 
     /// What purges that came since the last look make of it.
@@ -264,14 +278,6 @@ impl Pen {
 
     pub(crate) fn append(&self, chunk: Bytes) {
         self.growing.append(chunk);
-    }
-
-    pub(crate) fn length_bytes(&self) -> u64 {
-        self.growing.length_bytes()
-    }
-
-    pub(crate) fn growing(&self) -> &Growing {
-        &self.growing
     }
 
     pub(crate) fn complete(self) {

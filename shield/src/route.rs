@@ -147,6 +147,12 @@ impl Route {
         settings + self.hold()
     }
 
+    /// True if it takes more than a key to be served: who may ask is looked at.
+    pub fn is_guarded(&self) -> bool {
+        let Self { settings, .. } = self;
+        !settings.edges.is_empty() || settings.edge_certificate || !settings.token_keys.is_empty()
+    }
+
     /// How long a request for what comes next may be held.
     pub fn hold(&self) -> Duration {
         Duration::from_millis(u64::from(self.settings.hold_ms))

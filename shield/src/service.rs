@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
+use headwater_net::h1::{Answer, Head, Hits};
 use headwater_net::listener::Connection;
 use http::{Request, Response};
-use hyper::body::Incoming;
 
-use crate::Shield;
+use crate::{Shield, hit};
 
 /// The shield on one connection.
 ///
@@ -35,7 +35,13 @@ impl Shield {
     }
 }
 
-impl tower::Service<Request<Incoming>> for Service {
+impl Hits for Service {
+    fn hit(&self, head: &Head<'_>, answer: &mut Answer<'_>) -> bool {
+        hit::hit(&self.inner.shield, head, answer)
+    }
+}
+
+impl tower::Service<Request<Body>> for Service {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -44,7 +50,7 @@ impl tower::Service<Request<Incoming>> for Service {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
             let (parts, _) = request.into_parts();

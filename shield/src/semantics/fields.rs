@@ -25,6 +25,9 @@ const HOP_BY_HOP: [HeaderName; 11] = [
     HeaderName::from_static("http2-settings"),
 ];
 
+/// A request that asks for Server-Timing says so by this field.
+pub const TIMING_ASKED: HeaderName = HeaderName::from_static("headwater-timing");
+
 /// What a client asks for itself: a cache answers conditions and ranges from the whole, and a fill has no body.
 const PERSONAL: [HeaderName; 8] =
     [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE, CONTENT_LENGTH, EXPECT];

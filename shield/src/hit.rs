@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The short way of a hit: what is held, whole and fresh leaves with its request's read, without a task or a map of
+//! fields of its own.
+//!
+//! Whatever needs a second thought (a range, a condition, a body that is still arriving) takes the long way, which
+//! answers these requests alike.
+
+use headwater_net::h1::{Answer, Head, Prepared};
+use http::header::{ACCEPT_ENCODING, AGE, VARY};
+use http::{HeaderMap, HeaderValue, Method};
+use tokio::time::Instant;
+
+use crate::Shield;
+use crate::handler::{KEY, Target};
+use crate::object::Object;
+use crate::semantics::cache_status::{self, CACHE_STATUS, Handling};
+use crate::semantics::{Freshness, fields};
+use crate::upstream::CDN_LOOP;
+
+/// Writes the answer if it is a plain hit.
+pub(crate) fn hit(shield: &Shield, head: &Head<'_>, answer: &mut Answer<'_>) -> bool {
+    if !matches!(*head.method(), Method::GET | Method::HEAD) || needs_thought(head) {
+        return false;
+    }
+    let target = Target { host: head.host(), path: head.path(), query: head.query().unwrap_or("") };
+    let state = shield.state();
+    let Some(route) = state.routes.find(target.host, target.path) else { return false };
+    if route.is_guarded() {
+        return false;
+    }
+    let slot = KEY.with_borrow_mut(|key| {
+        route.write_key(key, target.host, target.path, target.query);
+        shield.index.find(key)
+    });
+    let Some(slot) = slot else { return false };
+    let Some(object) = slot.sole().or_else(|| {
+        // Most that varies varies by coding alone; anything else is worth a map.
+        let mut selecting = HeaderMap::with_capacity(1);
+        if let Some(value) = head.field("accept-encoding") {
+            selecting.insert(ACCEPT_ENCODING, HeaderValue::from_bytes(value).ok()?);
+        }
+        slot.find(&selecting).filter(|found| varies_by_coding(found))
+    }) else {
+        return false;
+    };
+    let now = Instant::now();
+    let Freshness::Fresh { ttl } = object.policy.freshness(now) else { return false };
+    let Some(bytes) = object.content.bytes() else { return false };
+    if object.is_outdated() || shield.obey_purges(&slot, &object) {
+        return false;
+    }
+    object.touch();
+    answer.prepared(object.prepared.get_or_init(|| Prepared::new(object.status, &object.headers)));
+    answer.text(&AGE, format_args!("{}", object.policy.age(now).as_secs()));
+    answer.field(&CACHE_STATUS, &cache_status::render(&Handling::Hit { ttl }, None));
+    answer.body(bytes.clone());
+    true
+}
+
+fn needs_thought(head: &Head<'_>) -> bool {
+    head.fields().any(|(name, _)| {
+        // NB: by length first: it tells most fields apart.
+        match name.len() {
+            5 => name.eq_ignore_ascii_case("range"),
+            8 => name.eq_ignore_ascii_case("if-match") || name.eq_ignore_ascii_case(CDN_LOOP.as_str()),
+            13 => name.eq_ignore_ascii_case("if-none-match") || name.eq_ignore_ascii_case("cache-control"),
+            17 => name.eq_ignore_ascii_case("if-modified-since"),
+            19 => name.eq_ignore_ascii_case("if-unmodified-since"),
+            _ => name.eq_ignore_ascii_case(fields::TIMING_ASKED.as_str()),
+        }
+    })
+}
+
+fn varies_by_coding(object: &Object) -> bool {
+    let mut values = object.headers.get_all(VARY).iter();
+    let only = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"accept-encoding");
+    values.next().is_some_and(only) && values.next().is_none()
+}
