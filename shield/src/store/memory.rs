@@ -227,3 +227,216 @@ impl Drop for Charge {
         self.memory.held.fetch_sub(self.bytes, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    use super::super::resident::Class;
+    use super::*;
+
+    /// An index as the handler has one: keys to residents, let go of when told.
+    #[derive(Debug, Default)]
+    struct Index(Mutex<HashMap<Arc<str>, Arc<Resident>>>);
+
+    impl Index {
+        fn with_memory(bytes_max: u64) -> (Arc<Self>, Arc<Memory>) {
+            let index = Arc::new(Self::default());
+            let inner = Arc::clone(&index);
+            let memory = Memory::new(bytes_max, move |resident| {
+                let mut map = inner.0.lock();
+                if map.get(resident.key()).is_some_and(|held| Arc::ptr_eq(held, resident)) {
+                    map.remove(resident.key());
+                }
+            });
+            (index, memory)
+        }
+
+        /// A whole fill: replaces what was under the key.
+        fn fill(&self, memory: &Arc<Memory>, key: &str, bytes: u64, class: Class) -> Result<Arc<Resident>, Full> {
+            let charge = memory.charge(bytes)?;
+            let resident = Resident::new(key.into(), 0, class);
+            let before = self.0.lock().insert(Arc::clone(resident.key()), Arc::clone(&resident));
+            if let Some(before) = before {
+                memory.remove(&before);
+            }
+            memory.keep(&resident, charge);
+            Ok(resident)
+        }
+
+        fn weight(&self) -> u64 {
+            self.0.lock().values().map(|resident| resident.bytes()).sum()
+        }
+    }
+
+    const KB: u64 = 1_000;
+
+    #[test]
+    fn what_was_asked_for_again_outlives_what_was_not() {
+        let (index, memory) = Index::with_memory(10 * (KB + OVERHEAD_BYTES));
+        for number in 0..10 {
+            let resident = index.fill(&memory, &format!("/{number}"), KB, Class::Other).unwrap();
+            if number < 5 {
+                resident.touch();
+            }
+        }
+        for number in 10..15 {
+            index.fill(&memory, &format!("/{number}"), KB, Class::Other).unwrap();
+        }
+        let map = index.0.lock();
+        assert!((0..5).all(|number| map.contains_key(format!("/{number}").as_str())));
+        assert!(!(5..10).any(|number| map.contains_key(format!("/{number}").as_str())));
+        assert_eq!((memory.evicted(), memory.residents()), (5, 10));
+    }
+
+    #[test]
+    fn the_live_edge_stays_until_its_time_is_over() {
+        let (index, memory) = Index::with_memory(10 * (KB + OVERHEAD_BYTES));
+        let live = Class::Live { until: Instant::now() + Duration::from_secs(600) };
+        for number in 0..5 {
+            index.fill(&memory, &format!("/live/{number}"), KB, live).unwrap();
+        }
+        for number in 0..100 {
+            let crawled = index.fill(&memory, &format!("/dvr/{number}"), KB, Class::Other).unwrap();
+            crawled.touch();
+        }
+        let held = |prefix: &str| index.0.lock().keys().filter(|key| key.starts_with(prefix)).count();
+        assert_eq!((held("/live/"), held("/dvr/")), (5, 5));
+        let past = Class::Live { until: Instant::now() };
+        for number in 5..10 {
+            index.fill(&memory, &format!("/live/{number}"), KB, past).unwrap();
+        }
+        for number in 100..200 {
+            index.fill(&memory, &format!("/dvr/{number}"), KB, Class::Other).unwrap();
+        }
+        assert!((5..10).all(|number| !index.0.lock().contains_key(format!("/live/{number}").as_str())));
+    }
+
+    #[test]
+    fn what_cannot_leave_makes_full_and_nothing_leaves_in_vain() {
+        let (index, memory) = Index::with_memory(10 * (KB + OVERHEAD_BYTES));
+        let arriving = memory.charge(8 * (KB + OVERHEAD_BYTES) - OVERHEAD_BYTES).unwrap();
+        index.fill(&memory, "/a", KB, Class::Other).unwrap();
+        let full = memory.charge(2 * KB + OVERHEAD_BYTES + 1).unwrap_err();
+        assert_eq!((full.need_bytes, full.free_bytes), (2 * (KB + OVERHEAD_BYTES) + 1, 2 * (KB + OVERHEAD_BYTES)));
+        assert_eq!(memory.residents(), 1);
+        assert!(memory.charge(u64::MAX).is_err());
+        let mut grows = memory.charge(KB).unwrap();
+        grows.grow(KB + OVERHEAD_BYTES).unwrap();
+        assert_eq!((memory.residents(), memory.held_bytes()), (0, memory.bytes_max()));
+        assert!(grows.grow(1).is_err());
+        drop(arriving);
+        grows.grow(1).unwrap();
+        grows.settle(10);
+        assert_eq!(memory.held_bytes(), 10 + OVERHEAD_BYTES);
+        drop(grows);
+        assert_eq!(memory.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_removal_gives_the_bytes_back_once_whenever_it_comes() {
+        let (index, memory) = Index::with_memory(1 << 20);
+        let resident = index.fill(&memory, "/a", KB, Class::Other).unwrap();
+        memory.remove(&resident);
+        memory.remove(&resident);
+        assert_eq!((memory.held_bytes(), memory.residents()), (0, 0));
+        let early = Resident::new("/b".into(), 0, Class::Other);
+        let charge = memory.charge(KB).unwrap();
+        memory.remove(&early);
+        memory.keep(&early, charge);
+        assert_eq!((memory.held_bytes(), memory.residents()), (0, 0));
+        let live = Class::Live { until: Instant::now() + Duration::from_secs(600) };
+        let live = index.fill(&memory, "/c", KB, live).unwrap();
+        assert_eq!(memory.live_bytes(), KB + OVERHEAD_BYTES);
+        memory.remove(&live);
+        assert_eq!((memory.held_bytes(), memory.live_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_lower_bound_holds_at_once() {
+        let (index, memory) = Index::with_memory(1 << 20);
+        for number in 0..500 {
+            index.fill(&memory, &format!("/{number}"), KB, Class::Other).unwrap();
+        }
+        let arriving = memory.charge(50 * KB).unwrap();
+        memory.set_bytes_max(100 * KB);
+        assert!(memory.held_bytes() <= 100 * KB);
+        assert_eq!(index.weight() + arriving.bytes(), memory.held_bytes());
+        memory.set_bytes_max(10 * KB);
+        assert_eq!((memory.residents(), memory.held_bytes()), (0, arriving.bytes()));
+    }
+
+    /// Fills, growing fills, hits, removals and a changing bound from many threads at once; one watches.
+    #[test]
+    fn the_bound_is_never_exceeded_by_a_byte() {
+        const BYTES_MAX: u64 = 400_000;
+        let (index, memory) = Index::with_memory(BYTES_MAX);
+        let over = AtomicBool::new(false);
+        let done = AtomicBool::new(false);
+        let worked = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                while !done.load(Relaxed) {
+                    if memory.held_bytes() > BYTES_MAX || index.weight() > BYTES_MAX {
+                        over.store(true, Relaxed);
+                    }
+                    std::thread::yield_now();
+                }
+            });
+            let workers: Vec<_> = (0..8u64)
+                .map(|seed| {
+                    let (index, memory, worked) = (&index, &memory, &worked);
+                    scope.spawn(move || {
+                        let mut random = 0x9E37_79B9_7F4A_7C15u64.wrapping_mul(seed + 1);
+                        for _ in 0..4_000 {
+                            random ^= random << 13;
+                            random ^= random >> 7;
+                            random ^= random << 17;
+                            let key = format!("/{}", random % 300);
+                            let bytes = random >> 20 & 0x3FFF;
+                            match random >> 60 {
+                                0..=8 => {
+                                    let until = Instant::now() + Duration::from_micros(random & 0x3FF);
+                                    let live = random >> 59 & 1 == 1;
+                                    let class = if live { Class::Live { until } } else { Class::Other };
+                                    worked.fetch_add(u64::from(index.fill(memory, &key, bytes, class).is_ok()), Relaxed);
+                                }
+                                9..=10 => {
+                                    let Ok(mut charge) = memory.charge(0) else { continue };
+                                    while charge.bytes() < bytes && charge.grow(1_000).is_ok() {}
+                                }
+                                11 => {
+                                    let removed = index.0.lock().remove(key.as_str());
+                                    if let Some(resident) = removed {
+                                        memory.remove(&resident);
+                                    }
+                                }
+                                _ => {
+                                    if let Some(resident) = index.0.lock().get(key.as_str()) {
+                                        resident.touch();
+                                    }
+                                }
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for worker in workers {
+                worker.join().unwrap();
+            }
+            done.store(true, Relaxed);
+            watch.join().unwrap();
+        });
+        assert!(!over.load(Relaxed));
+        assert!(worked.load(Relaxed) > 10_000 && memory.evicted() > 1_000);
+        assert_eq!(memory.held_bytes(), index.weight());
+        // The last protection ends within a millisecond.
+        while memory.residents() > 0 {
+            memory.set_bytes_max(0);
+            std::thread::yield_now();
+        }
+        assert_eq!((memory.held_bytes(), memory.live_bytes(), index.weight()), (0, 0, 0));
+    }
+}
