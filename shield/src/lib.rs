@@ -14,6 +14,8 @@ mod respond;
 pub mod route;
 pub mod semantics;
 pub mod service;
+mod durable;
+pub mod live;
 pub mod store;
 mod task;
 pub mod upstream;

@@ -401,7 +401,8 @@ mod tests {
                                     let until = Instant::now() + Duration::from_micros(random & 0x3FF);
                                     let live = random >> 59 & 1 == 1;
                                     let class = if live { Class::Live { until } } else { Class::Other };
-                                    worked.fetch_add(u64::from(index.fill(memory, &key, bytes, class).is_ok()), Relaxed);
+                                    worked
+                                        .fetch_add(u64::from(index.fill(memory, &key, bytes, class).is_ok()), Relaxed);
                                 }
                                 9..=10 => {
                                     let Ok(mut charge) = memory.charge(0) else { continue };

@@ -253,7 +253,7 @@ mod tests {
             random % below
         };
         let (mut asked, mut hit, mut crawl) = (0u32, 0u32, 0u64);
-        for step in 400..2_400u64 {
+        for step in 400..900u64 {
             for channel in 0..10 {
                 for edge in 0..6 {
                     let lag = (channel + edge * 3) % 9;
@@ -277,14 +277,14 @@ mod tests {
 
     #[test]
     fn a_crawl_costs_viewers_less_than_a_least_recently_used_cache() {
-        for objects in [300, 1_000, 2_000] {
+        for objects in [300, 1_000] {
             let mut row = Vec::new();
-            for crawled in [0, 20, 100, 500] {
+            for crawled in [0, 20, 100] {
                 let mut ours = Ours { objects, queues: Queues::default(), index: HashMap::new() };
                 let mut lru = Lru { objects, ..Lru::default() };
                 row.push((viewers_hit_ratio(&mut ours, crawled), viewers_hit_ratio(&mut lru, crawled)));
             }
-            println!("{objects} objects, hit ratio (ours, LRU) with 0, 20, 100, 500 crawled a step: {row:.3?}");
+            println!("{objects} objects, hit ratio (ours, LRU) with 0, 20, 100 crawled a step: {row:.3?}");
             assert!(row.iter().skip(1).all(|(ours, lru)| ours > lru));
             assert!(row[0].0 > row[0].1 - 0.01);
         }
