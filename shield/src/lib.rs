@@ -9,6 +9,7 @@ mod handler;
 mod hit;
 pub mod index;
 pub mod metrics;
+pub mod log;
 pub mod object;
 mod respond;
 pub mod route;
