@@ -13,6 +13,7 @@ pub mod network;
 mod places;
 mod pulse;
 pub mod range;
+pub mod reload;
 mod response;
 pub mod shutdown;
 pub mod signature;

@@ -15,8 +15,8 @@ mod reload;
 pub mod self_check;
 pub mod store;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -27,9 +27,9 @@ use headwater_net::Shutdown;
 use headwater_net::config::Configuration;
 use headwater_net::limits::Tally;
 use headwater_net::listener::{self, Connection};
+use headwater_net::reload::Reloader;
 use headwater_packager::cmaf;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub use administration::{KeyId, Refused};
@@ -80,7 +80,7 @@ pub struct Origin {
     /// Guards what the API said of the channels it made; held by whoever changes channels, one at a time.
     made: Mutex<Made>,
     /// Who reads the configuration anew, if anybody can.
-    reloader: OnceLock<mpsc::Sender<ReloadRequest>>,
+    reloader: Reloader<Reload>,
     nonces: Nonces,
     /// Request bodies of encoders that are open.
     bodies: AtomicUsize,
@@ -107,7 +107,7 @@ impl Origin {
             context,
             channels: DashMap::new(),
             made: Mutex::default(),
-            reloader: OnceLock::new(),
+            reloader: Reloader::new("an origin"),
             nonces: Nonces::new(),
             bodies: AtomicUsize::new(0),
         });

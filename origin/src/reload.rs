@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A new configuration put in force while everything runs: no connection, no push and no waiter notices.
 
-use std::collections::BTreeMap;
-
 use headwater_media::ChannelId;
+use headwater_net::config::Http;
+use headwater_net::reload::{BOUND, LISTENER, TLS, differences, keep_fixed};
 use serde::Serialize;
-use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
@@ -14,34 +13,21 @@ use crate::channel::Source;
 use crate::metrics::OutcomeLabel;
 use crate::{Config, Origin, config};
 
-/// Keys and tables that a running origin cannot change, and why.
-const FIXED: [(&str, &str); 18] = [
-    ("listen", "the listener is bound: restart to listen elsewhere"),
+pub use headwater_net::reload::Kept;
+
+/// Keys that a running origin cannot change beside its listener's, and why.
+const FIXED: [(&str, &str); 5] = [
+    ("listen", BOUND),
     ("data_dir", "channels keep their state where they began: restart to keep it elsewhere"),
-    ("http.connections_max", LISTENER),
-    ("http.connections_per_peer_max", LISTENER),
-    ("http.handshake_seconds", LISTENER),
-    ("http.head_seconds", LISTENER),
-    ("http.idle_seconds", LISTENER),
-    ("http.head_bytes_max", LISTENER),
-    ("http.headers_max", LISTENER),
-    ("http.url_bytes_max", LISTENER),
-    ("http.h2_streams_max", LISTENER),
-    ("http.h2_resets_max", LISTENER),
-    ("http.stall_seconds", LISTENER),
-    ("http.send_bytes_per_second_min", LISTENER),
-    ("http.unsent_bytes_max", LISTENER),
     ("ingest.reorder_ms", TAKING),
     ("ingest.reorder_fragments_max", TAKING),
     ("ingest.unpublished_bytes_max", TAKING),
 ];
-const LISTENER: &str = "the listener has it since it was bound: restart for another";
 const TAKING: &str = "channels take media in by it since they began: restart for another";
 const TARGETS: &str = "promised to players for a channel's life: delete the channel, then reload";
-const TLS: &str = "a listener begins or ceases to speak TLS with a restart";
 
 /// Asks whoever read the configuration to read it anew; the answer goes back through it.
-pub type Request = oneshot::Sender<Result<Reload, String>>;
+pub type Request = headwater_net::reload::Request<Reload>;
 
 /// What a reload did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -56,20 +42,10 @@ pub struct Reload {
     pub kept: Vec<Kept>,
 }
 
-/// A key that stays as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Kept {
-    /// The key.
-    pub key: String,
-    /// Why, and what would change it.
-    pub why: &'static str,
-}
-
 impl Origin {
     /// Requests to read the configuration anew arrive here; of several callers the first gets them.
     pub fn reload_requests(&self) -> Option<mpsc::Receiver<Request>> {
-        let (sender, requests) = mpsc::channel(1);
-        self.reloader.set(sender).ok().map(|()| requests)
+        self.reloader.requests()
     }
 
     /// Has the configuration read anew by whoever can.
@@ -77,11 +53,7 @@ impl Origin {
     /// # Errors
     /// Why not; the configuration in force is the old one then.
     pub async fn request_reload(&self) -> Result<Reload, String> {
-        let nobody = || "expected an origin with a configuration file, this one was started without".to_owned();
-        let reloader = self.reloader.get().ok_or_else(nobody)?;
-        let (answer, told) = oneshot::channel();
-        reloader.send(answer).await.map_err(|_| nobody())?;
-        told.await.unwrap_or_else(|_| Err("expected a running origin, this one is stopping".to_owned()))
+        self.reloader.request().await
     }
 
     /// Counts a configuration that was refused: the old one stays in force.
@@ -94,12 +66,15 @@ impl Origin {
     pub fn reload(&self, mut new: Config) -> Reload {
         let mut made = self.made.lock();
         let old = self.config();
-        let mut told = Reload { kept: keep_fixed(&old, &mut new), ..Reload::default() };
+        let mut told = Reload {
+            kept: keep_fixed(&*old, &mut new, FIXED.into_iter().chain(Http::KEYS.map(|key| (key, LISTENER)))),
+            ..Reload::default()
+        };
         if old.tls.is_some() != new.tls.is_some() {
             told.kept.push(Kept { key: "tls".to_owned(), why: TLS });
             new.tls.clone_from(&old.tls);
         }
-        told.changed = differences(&flat(&*old), &flat(&new));
+        told.changed = differences(&*old, &new);
         self.context.memory.budget().bound(new.memory_bytes_max);
         self.config.store(std::sync::Arc::new(new.clone()));
 
@@ -164,49 +139,6 @@ impl Origin {
 
 /// Keys of a channel in which two settings differ, and whether a running one can change them.
 fn differing(now: &config::Channel, wished: &config::Channel) -> Vec<(String, bool)> {
-    let keys = differences(&flat(now), &flat(wished));
+    let keys = differences(now, wished);
     keys.into_iter().map(|key| (key.clone(), key != "segment_ms" && key != "part_ms")).collect()
-}
-
-/// Takes over from the old configuration what cannot change, and says where that made a difference.
-fn keep_fixed(old: &Config, new: &mut Config) -> Vec<Kept> {
-    let (before, mut after) = (json!(old), json!(new));
-    let mut kept = Vec::new();
-    for (key, why) in FIXED {
-        let pointer = format!("/{}", key.replace('.', "/"));
-        if let (Some(before), Some(after)) = (before.pointer(&pointer), after.pointer_mut(&pointer))
-            && before != after
-        {
-            after.clone_from(before);
-            kept.push(Kept { key: key.to_owned(), why });
-        }
-    }
-    // Both were configurations, so what is made of their values is one.
-    if let Ok(whole) = serde_json::from_value(after) {
-        *new = whole;
-    }
-    kept
-}
-
-/// Every value by its path.
-fn flat(of: &impl Serialize) -> BTreeMap<String, Value> {
-    let mut all = BTreeMap::new();
-    let mut open = vec![(String::new(), serde_json::to_value(of).unwrap_or_default())];
-    while let Some((path, value)) = open.pop() {
-        match value {
-            Value::Object(fields) => {
-                let below = |key: String| if path.is_empty() { key } else { format!("{path}.{key}") };
-                open.extend(fields.into_iter().map(|(key, value)| (below(key), value)));
-            }
-            value => {
-                all.insert(path, value);
-            }
-        }
-    }
-    all
-}
-
-fn differences(old: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>) -> Vec<String> {
-    let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    keys.into_iter().filter(|key| old.get(*key) != new.get(*key)).cloned().collect()
 }

@@ -10,7 +10,9 @@ mod hit;
 pub mod index;
 pub mod metrics;
 pub mod log;
+pub mod metrics;
 pub mod object;
+mod reload;
 mod respond;
 pub mod route;
 pub mod semantics;
@@ -26,16 +28,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use headwater_net::Shutdown;
 use headwater_net::limits::Tally;
+use headwater_net::reload::Reloader;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 pub use config::Config;
+pub use reload::Told;
 
 use crate::edge::Edges;
 use crate::index::{Index, Slot};
+use crate::log::Log;
+use crate::metrics::Metrics;
 use crate::object::Object;
+use crate::reload::Checking;
 use crate::route::Routes;
 use crate::semantics::Defaults;
 use crate::store::{Memory, Purges, Resident};
@@ -43,6 +51,22 @@ use crate::upstream::{Group, Identity, Local};
 
 /// Purges that a fill may have missed: as many as may come while one lasts.
 const PURGES_RECENT: usize = 4_096;
+
+/// Why a shield could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A group of origins cannot be.
+    #[error(transparent)]
+    Upstream(#[from] upstream::Invalid),
+    /// The access log cannot be written.
+    #[error("expected to write the access log {name:?}: {source}")]
+    Log {
+        /// Its name.
+        name: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
 
 /// A shield: what it holds, and what it knows of its origins. Shared by every connection.
 #[derive(Debug)]
@@ -54,6 +78,15 @@ pub struct Shield {
     edges: Edges,
     identity: Identity,
     tally: Arc<Tally>,
+    metrics: Metrics,
+    /// Where requests are logged, if they are.
+    log: ArcSwapOption<Log>,
+    /// The origin in this process, for groups that name it.
+    here: Option<Local>,
+    /// Who reads the configuration anew, if anybody can.
+    reloader: Reloader<Told>,
+    /// Guards which groups' origins are checked; held to reload.
+    checking: Mutex<Checking>,
     /// Requests held here for what comes next.
     held: AtomicUsize,
     shutdown: Shutdown,
@@ -97,16 +130,17 @@ impl Shield {
     /// Starts a shield; `here` is the origin in this process, where there is one.
     ///
     /// # Errors
-    /// [`upstream::Invalid`] for a group that cannot be.
-    pub fn start(config: Config, here: Option<&Local>, shutdown: Shutdown) -> Result<Arc<Self>, upstream::Invalid> {
+    /// [`Error`] for a group that cannot be, or an access log that cannot be opened.
+    pub fn start(config: Config, here: Option<&Local>, shutdown: Shutdown) -> Result<Arc<Self>, Error> {
         let identity = Identity::new();
         let mut groups = BTreeMap::new();
         for (name, settings) in &config.upstreams {
             let group = Group::new(name, settings, here.cloned(), &identity)?;
-            shutdown.spawn(Arc::clone(&group).run(shutdown.clone()));
             groups.insert(name.clone(), group);
         }
         let cache = config.cache.clone();
+        let open = |name: &str| Log::open(name).map_err(|source| Error::Log { name: name.to_owned(), source });
+        let log = config.access_log.as_deref().map(open).transpose()?;
         let shield = Arc::new_cyclic(|weak: &Weak<Self>| {
             let weak = weak.clone();
             let evict = move |resident: &Arc<Resident>| {
@@ -122,10 +156,17 @@ impl Shield {
                 edges: Edges::new(),
                 identity,
                 tally: Arc::default(),
+                metrics: Metrics::new(),
+                log: ArcSwapOption::new(log),
+                here: here.cloned(),
+                reloader: Reloader::new("a shield"),
+                checking: Mutex::default(),
                 held: AtomicUsize::new(0),
                 shutdown: shutdown.clone(),
             }
         });
+        let groups = shield.state().groups.clone();
+        *shield.checking.lock() = groups.into_iter().map(|(name, group)| (name, shield.check(&group))).collect();
         shutdown.spawn(sweep(Arc::downgrade(&shield), shutdown.clone()));
         Ok(shield)
     }
@@ -137,6 +178,11 @@ impl Shield {
     /// The configuration in force.
     pub fn config(&self) -> Config {
         self.state.load().config.clone()
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Connections, and refusals by bound; the listener counts here too.
