@@ -4,13 +4,14 @@
 CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help demo test check web players setup-demo setup-test setup-bench unit e2e load bench soak reference fuzz
+.PHONY: help demo test check web players setup-demo setup-test setup-bench unit e2e load bench bench-shield soak reference fuzz
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     build, start a live channel from the sample ladder, and say where to watch it"
 	@echo "make test     set-up, check, every test"
 	@echo "make bench    what packaging, rendering and serving cost, beside ffmpeg and nginx, as a table"
+	@echo "make bench-shield  what the shield costs and how it bears trouble, beside nginx, HAProxy, Varnish, Traffic Server and Squid"
 	@echo "make load     its last part: load on a real origin process"
 	@echo "make soak     a day of input in minutes, and an origin killed a hundred times"
 	@echo "make fuzz     every fuzz target for a minute (FUZZ_SECONDS)"
@@ -86,6 +87,11 @@ reference:
 load:
 	$(CARGO) build $(LOCKED) --profile dist --package headwater --package headwater-tests --bins
 	@ulimit -n 65536 2>/dev/null || ulimit -n $$(ulimit -Hn); $${CARGO_TARGET_DIR:-target}/dist/headwater-load $${CARGO_TARGET_DIR:-target}/dist/headwater $(LOAD)
+
+# LOAD="hits nginx headwater" runs one scenario with these servers alone. The tables are Markdown.
+bench-shield: setup-bench
+	$(CARGO) build $(LOCKED) --profile dist --package headwater --package headwater-tests --bins
+	@ulimit -n 65536 2>/dev/null || ulimit -n $$(ulimit -Hn); $${CARGO_TARGET_DIR:-target}/dist/headwater-load shield $${CARGO_TARGET_DIR:-target}/dist/headwater $(LOAD) | tee $${CARGO_TARGET_DIR:-target}/bench-shield.md
 
 soak:
 	$(CARGO) test $(LOCKED) --release -p headwater-origin --test rows -- --ignored --nocapture soak::

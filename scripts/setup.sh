@@ -22,6 +22,11 @@ fi
 if [ "${1:-}" = bench ]; then
   has ffmpeg || packages+=(ffmpeg)
   [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
+  # The shield's other peers; Traffic Server is not in every release.
+  [ -x /usr/sbin/haproxy ] || packages+=(haproxy)
+  [ -x /usr/sbin/varnishd ] || packages+=(varnish)
+  [ -x /usr/sbin/squid ] || packages+=(squid)
+  has traffic_server || ! apt-cache show trafficserver >/dev/null 2>&1 || packages+=(trafficserver)
 fi
 [ ${#packages[@]} -gt 0 ] || exit 0
 

@@ -1,23 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Load on a real origin process, and what it costs: `make bench` prints the table with the machine named.
+//! `make bench-shield` does the same for the shield.
 //!
 //! Each scenario starts `headwater serve` from the program given, pushes synthetic CMAF by HTTP as an encoder would, and
 //! reads as viewers do. CPU is the origin's own, from the kernel's accounting; times are of this process's monotonic
 //! clock. Where a peer does the same job it runs in the same minutes, so that their ratio holds on a busy machine too.
 
 mod encoder;
+mod figures;
 mod origin;
 mod peers;
 mod process;
+mod shield;
 mod viewers;
 
 use std::time::Duration;
 
 use origin::Origin;
 
-#[tokio::main]
-async fn main() -> std::process::ExitCode {
-    let mut arguments = std::env::args().skip(1);
+fn main() -> std::process::ExitCode {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if_eq("shield").is_some() {
+        return shield::run(arguments);
+    }
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(run(arguments))
+}
+
+async fn run(mut arguments: impl Iterator<Item = String>) -> std::process::ExitCode {
     let program = arguments.next().unwrap_or_else(|| "target/dist/headwater".to_owned());
     let only: Vec<String> = arguments.collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|o| o == name);
@@ -62,8 +71,8 @@ async fn latency(program: &str, waiters: usize) {
             parts.extend(answers.1);
         }
     }
-    println!("latency   {waiters} waiters: playlist {}", viewers::percentiles(&mut playlists));
-    println!("          {waiters} waiters: held part {}", viewers::percentiles(&mut parts));
+    println!("latency   {waiters} waiters: playlist {}", figures::percentiles(&playlists));
+    println!("          {waiters} waiters: held part {}", figures::percentiles(&parts));
 }
 
 /// A reload waits three target durations at most: long segments leave time for a crowd to gather.
@@ -86,7 +95,7 @@ async fn wake(program: &str, waiters: usize) {
     println!(
         "wake      {waiters} waiters: {:.0} ms of CPU, {renders} renders, answered {}",
         cpu * 1e3,
-        viewers::percentiles(&mut lists)
+        figures::percentiles(&lists)
     );
 }
 
@@ -110,7 +119,7 @@ async fn chunk(program: &str, readers: usize) {
             times.extend(read);
         }
     }
-    println!("chunk     {readers} readers of the segment in progress: {}", viewers::percentiles(&mut times));
+    println!("chunk     {readers} readers of the segment in progress: {}", figures::percentiles(&times));
 }
 
 /// What packaging costs without viewers, CPU and memory, beside ffmpeg's own muxer copying one ladder's pictures.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::process::Process;
+use crate::process::{Process, free_port};
 
 /// A running `headwater serve`; it ends with its handle.
 pub(crate) struct Origin {
@@ -19,7 +19,7 @@ pub(crate) struct Origin {
 impl Origin {
     /// Starts one that takes any push, with segments of so many seconds; `defaults` are more lines of that table.
     pub(crate) async fn start(program: &str, segment_seconds: u32, defaults: &str) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = free_port();
         let config = std::env::temp_dir().join(format!("headwater-load-{port}.toml"));
         let text = format!(
             "channels_from_push = true\n[defaults]\nsegment_ms = {segment_seconds}000\npart_ms = 200\n{defaults}"

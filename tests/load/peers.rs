@@ -1,35 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Peers that do the same job in the same minutes: ffmpeg's HLS muxer, and nginx with files. Absent ones are said.
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
 use crate::origin::Server;
-use crate::process::Process;
+use crate::process::{Process, Scratch, free_port};
 
 /// What a peer spent, in words.
 pub(crate) fn said(spent: Option<f64>) -> String {
     spent.map_or_else(|| "not here".to_owned(), |spent| format!("{spent:.1}"))
-}
-
-/// A folder that goes with its handle.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("headwater-bench-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a scratch folder");
-        Self(folder)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// ffmpeg copying the pictures of the sample ladder into fMP4 segments and playlists, in real time.
@@ -50,7 +32,7 @@ impl Muxer {
         command.args(["-map", "0:v", "-map", "1:v", "-map", "2:v", "-c", "copy", "-f", "hls", "-hls_time", "1"]);
         command.args(["-hls_segment_type", "fmp4", "-hls_flags", "delete_segments", "-hls_list_size", "10"]);
         command.args(["-var_stream_map", "v:0 v:1 v:2", "-master_pl_name", "master.m3u8", "v%v.m3u8"]);
-        let process = Process::start(command.current_dir(&scratch.0).stderr(Stdio::null())).ok()?;
+        let process = Process::start(command.current_dir(scratch.folder()).stderr(Stdio::null())).ok()?;
         Some(Self { process, _scratch: scratch })
     }
 }
@@ -66,11 +48,11 @@ impl Nginx {
     /// Starts it on these files; `None` if it is not installed.
     pub(crate) async fn start(files: &[(&str, &[u8])]) -> Option<Self> {
         let scratch = Scratch::new("nginx");
-        let folder = scratch.0.display();
+        let folder = scratch.folder().display();
         for (name, bytes) in files {
-            std::fs::write(scratch.0.join(name), bytes).expect("a scratch file");
+            std::fs::write(scratch.folder().join(name), bytes).expect("a scratch file");
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = free_port();
         // One process does all, so that its CPU is the whole.
         let text = format!(
             "daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log {folder}/error;\n\
@@ -80,7 +62,7 @@ impl Nginx {
              uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
              server {{ listen 127.0.0.1:{port}; root {folder}; }} }}\n"
         );
-        let config = scratch.0.join("nginx.conf");
+        let config = scratch.folder().join("nginx.conf");
         std::fs::write(&config, text).expect("a scratch file");
         let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].iter().find(|p| std::path::Path::new(p).exists())?;
         let process = Process::start(Command::new(program).arg("-c").arg(&config).stderr(Stdio::null())).ok()?;

@@ -73,16 +73,6 @@ pub(crate) async fn until_parked(origin: &Origin, waiters: usize) {
     }
 }
 
-/// p50, p99 and the largest, in milliseconds.
-pub(crate) fn percentiles(times: &mut [f64]) -> String {
-    if times.is_empty() {
-        return "none".to_owned();
-    }
-    times.sort_by(f64::total_cmp);
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-    format!("p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", at(0.5), at(0.99), at(1.0))
-}
-
 /// What a run of requests came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Served {
