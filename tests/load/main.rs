@@ -89,7 +89,7 @@ async fn wake(program: &str, waiters: usize) {
     viewers::until_parked(&origin, waiters).await;
     let (cpu, renders) = (origin.process.cpu(), origin.metric("headwater_playlists_rendered_total").await);
     let sent = encoder.step().await;
-    let mut lists = crowd.answered(parked, sent).await;
+    let lists = crowd.answered(parked, sent).await;
     let (cpu, renders) =
         (origin.process.cpu() - cpu, origin.metric("headwater_playlists_rendered_total").await - renders);
     println!(

@@ -7,12 +7,16 @@
 //! figures' ratios hold where their size depends on the hour. Every answer is checked: status, length, bytes (of the
 //! thousands a second of [`hits`], one in 64).
 
+mod blocked;
 mod certificate;
 mod client;
 mod cores;
+mod failover;
 mod flash;
 mod hammer;
 mod hits;
+mod live;
+mod memory;
 mod origin;
 mod pattern;
 mod server;
@@ -39,7 +43,7 @@ impl Rig {
     }
 }
 
-const SCENARIOS: [&str; 2] = ["hits", "flash"];
+const SCENARIOS: [&str; 6] = ["hits", "flash", "live", "blocked", "failover", "memory"];
 
 /// `shield [PROGRAM] [SCENARIO or SERVER]…`; `shield origin PORT` and `shield bare PORT` are its own children.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
@@ -74,7 +78,11 @@ async fn all(rig: &Rig, scenarios: &[&str]) {
     for scenario in scenarios {
         match *scenario {
             "hits" => hits::run(rig).await,
-            _ => flash::run(rig).await,
+            "flash" => flash::run(rig).await,
+            "live" => live::run(rig).await,
+            "blocked" => blocked::run(rig).await,
+            "failover" => failover::run(rig).await,
+            _ => memory::run(rig).await,
         }
     }
 }

@@ -6,7 +6,9 @@ pub(crate) struct Table;
 
 impl Table {
     pub(crate) fn new(title: &str, said: &str, columns: &[&str]) -> Self {
-        println!("\n### {title}\n\n{said}\n");
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split_whitespace().next().unwrap_or("unknown");
+        println!("\n### {title}\n\n{said} The machine's load before: {load}.\n");
         println!("| server | {} |", columns.join(" | "));
         println!("|---{}|", "|---:".repeat(columns.len()));
         Self
@@ -20,4 +22,9 @@ impl Table {
     pub(crate) fn absent(&self, name: &str, why: &impl std::fmt::Display) {
         println!("| {name} | {} |", why.to_string().replace(['|', '\n'], " "));
     }
+}
+
+/// In units of 2^20 bytes.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }

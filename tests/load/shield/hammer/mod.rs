@@ -7,6 +7,7 @@ mod h2;
 
 use std::cell::Cell;
 use std::ops::AddAssign;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use super::certificate::Certificate;
@@ -85,6 +86,8 @@ impl Turn {
     }
 }
 
+type Client<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
+
 /// Asks for the object again and again for that long.
 pub(crate) async fn hammer(
     server: &Server,
@@ -95,7 +98,7 @@ pub(crate) async fn hammer(
 ) -> Result<Served, Error> {
     let turn = Turn::default();
     let ports = server.ports;
-    let mut clients: Vec<std::pin::Pin<Box<dyn Future<Output = Result<(), Error>> + '_>>> = Vec::new();
+    let mut clients: Vec<Client<'_>> = Vec::new();
     match transport {
         Transport::H1 { connections } => {
             for _ in 0..connections {

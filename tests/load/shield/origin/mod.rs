@@ -19,7 +19,7 @@ use std::time::SystemTime;
 
 use tokio::net::{TcpListener, TcpStream};
 
-pub(crate) use handle::{Counts, Origin};
+pub(crate) use handle::Origin;
 use request::Request;
 
 /// What an origin is told to do wrong with objects.

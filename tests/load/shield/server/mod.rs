@@ -9,6 +9,8 @@ mod squid;
 mod trafficserver;
 mod varnish;
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -161,10 +163,26 @@ impl Server {
         self.processes.iter().map(Process::cpu).sum()
     }
 
+    /// What it keeps in files, which lie in memory here.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.scratch.as_ref().map_or(0, |scratch| folder_bytes(scratch.folder()))
+    }
+
     /// Resident bytes of all its processes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.processes.iter().map(Process::resident_bytes_of_all).sum()
     }
+}
+
+/// Bytes on disk, or in memory that stands for one, below a folder.
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(data) if data.is_dir() => folder_bytes(&entry.path()),
+        Ok(data) => data.blocks() * 512,
+        Err(_) => 0,
+    });
+    sizes.sum()
 }
 
 /// The first of these programs that is installed.
