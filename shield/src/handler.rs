@@ -203,11 +203,15 @@ impl Asking<'_> {
             shield: Arc::clone(self.shield),
             route: Arc::clone(self.route),
             kind,
+            host: self.target.host.to_owned(),
             path: self.target.path.to_owned(),
+            query: self.target.query.to_owned(),
             request: self.request.headers.clone(),
             ask: Ask {
                 method: Method::GET,
-                held: live && (kind == Kind::Blocking || self.shield.edges.is_ahead(self.route, self.target.path)),
+                held: live
+                    && (kind == Kind::Blocking
+                        || self.shield.edges.is_ahead(self.route, self.target.host, self.target.path)),
                 at_edge: live && !matches!(kind, Kind::Other),
                 boundary: kind == Kind::Media,
                 ..self.ask(headers)

@@ -3,12 +3,13 @@
 //! dies.
 
 pub mod config;
+mod durable;
 mod edge;
 pub mod fill;
 mod handler;
 mod hit;
 pub mod index;
-pub mod metrics;
+pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod object;
@@ -17,13 +18,12 @@ mod respond;
 pub mod route;
 pub mod semantics;
 pub mod service;
-mod durable;
-pub mod live;
 pub mod store;
 mod task;
 pub mod upstream;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -34,12 +34,14 @@ use headwater_net::limits::Tally;
 use headwater_net::reload::Reloader;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tracing::warn;
 
 pub use config::Config;
 pub use reload::Told;
 
 use crate::edge::Edges;
 use crate::index::{Index, Slot};
+use crate::live::Marks;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::object::Object;
@@ -51,6 +53,11 @@ use crate::upstream::{Group, Identity, Local};
 
 /// Purges that a fill may have missed: as many as may come while one lasts.
 const PURGES_RECENT: usize = 4_096;
+
+/// What of playlists is remembered over a restart, in the folder of the disk tier.
+const MARKS_FILE: &str = "marks";
+/// Playlists whose newest version is remembered.
+const MARKS_MAX: usize = 65_536;
 
 /// Why a shield could not start.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +148,7 @@ impl Shield {
         let cache = config.cache.clone();
         let open = |name: &str| Log::open(name).map_err(|source| Error::Log { name: name.to_owned(), source });
         let log = config.access_log.as_deref().map(open).transpose()?;
+        let kept = cache.disk_dir.as_ref().map(|folder| folder.join(MARKS_FILE));
         let shield = Arc::new_cyclic(|weak: &Weak<Self>| {
             let weak = weak.clone();
             let evict = move |resident: &Arc<Resident>| {
@@ -153,7 +161,7 @@ impl Shield {
                 index: Index::new(cache.keys_max),
                 memory: Memory::new(cache.memory_bytes_max, evict),
                 purges: Purges::new(PURGES_RECENT),
-                edges: Edges::new(),
+                edges: Edges::new(marks(kept.as_deref())),
                 identity,
                 tally: Arc::default(),
                 metrics: Metrics::new(),
@@ -168,6 +176,7 @@ impl Shield {
         let groups = shield.state().groups.clone();
         *shield.checking.lock() = groups.into_iter().map(|(name, group)| (name, shield.check(&group))).collect();
         shutdown.spawn(sweep(Arc::downgrade(&shield), shutdown.clone()));
+        shutdown.spawn(edge::follow(Arc::downgrade(&shield), kept, shutdown.clone()));
         Ok(shield)
     }
 
@@ -237,6 +246,15 @@ impl Shield {
             None => false,
         }
     }
+}
+
+/// Marks of an earlier run, or none.
+fn marks(path: Option<&Path>) -> Marks {
+    let Some(path) = path else { return Marks::new(MARKS_MAX) };
+    Marks::open(path, MARKS_MAX).unwrap_or_else(|error| {
+        warn!(%error, "no marks of playlists are known from before: one may go back once");
+        Marks::new(MARKS_MAX)
+    })
 }
 
 /// Forgets what nothing is known of any more, now and then.

@@ -11,6 +11,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 use crate::config;
+use crate::live::{self, Directives};
 use crate::upstream::Group;
 
 /// What of a live stream a URL names, as far as its path and query tell.
@@ -33,7 +34,7 @@ impl Kind {
     pub fn of(path: &str, query: &str) -> Self {
         let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
         match extension {
-            "m3u8" | "m3u" if query.contains("_HLS_msn=") => Self::Blocking,
+            "m3u8" | "m3u" if Directives::read(query).is_some_and(|asked| asked.is_blocking()) => Self::Blocking,
             "m3u8" | "m3u" | "mpd" | "mpp" => Self::Playlist,
             "mp4" if path.rsplit_once('/').is_some_and(|(_, file)| file.starts_with("init")) => Self::Header,
             "m4s" | "m4v" | "m4a" | "m4i" | "cmfv" | "cmfa" | "cmft" | "ts" | "aac" | "ac3" | "ec3" | "mp3" | "vtt"
@@ -129,7 +130,7 @@ impl Route {
 
     /// The query as it is sent on.
     pub fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
-        Cow::Borrowed(query)
+        live::canonical(query, &self.settings.ignored_parameters)
     }
 
     /// Path and query as the origins are asked.

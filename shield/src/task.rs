@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::Shield;
-use crate::edge::Heard;
+use crate::edge::{Heard, Told};
 use crate::fill::{By, Failure, Fill, Ready};
 use crate::index::Lead;
 use crate::object::{Content, Head, Object, Pen};
@@ -43,7 +43,9 @@ pub(crate) struct Errand {
     pub(crate) shield: Arc<Shield>,
     pub(crate) route: Arc<Route>,
     pub(crate) kind: Kind,
+    pub(crate) host: String,
     pub(crate) path: String,
+    pub(crate) query: String,
     /// The fields of the request that began it: they select a variant.
     pub(crate) request: HeaderMap,
     pub(crate) ask: Ask,
@@ -73,13 +75,14 @@ impl Errand {
 
     /// Asks, and again while the answer is that what comes next is not there yet.
     async fn asked(&self) -> Result<Answer, Failure> {
+        if self.kind == Kind::Blocking {
+            self.shield.edges.asked(&self.route, &self.host, &self.path);
+        }
         let mut answer = self.route.group.ask(&self.ask).await?;
         let deadline = Instant::now() + self.route.hold();
         while answer.head.status == StatusCode::NOT_FOUND && self.ask.at_edge {
-            let Some(next) = self.shield.edges.next(&self.route, &self.path) else { break };
-            let _held = self.shield.hold();
-            let Some(_held) = _held else { break };
-            // NB: what it is published by may come between the answer and here: the wait looks before it sleeps.
+            let Some(next) = self.shield.edges.next(&self.route, &self.host, &self.path) else { break };
+            let Some(_held) = self.shield.hold() else { break };
             if tokio::time::timeout_at(deadline, next.published()).await.is_err() {
                 break;
             }
@@ -312,10 +315,14 @@ impl Arriving<'_> {
             }
         };
         let (parts, origin, received) = head;
-        let heard = errand.shield.edges.hear(&errand.route, &errand.path, origin, &parts.headers, &whole);
-        if heard == Heard::Back {
-            return errand.behind(lead, fill, origin).await;
-        }
+        let (host, path, query) = (&*errand.host, &*errand.path, &*errand.query);
+        let told = Told { host, path, query, kind: errand.kind, origin, text: &whole };
+        let policy = match errand.shield.edges.hear(&errand.route, told) {
+            Heard::Back => return errand.behind(lead, fill, origin).await,
+            // NB: a lifetime counts whole milliseconds; one of none would never be served again.
+            Heard::Fine { due: Some(due) } => policy.capped(due.max(Duration::from_millis(1))),
+            Heard::Fine { due: None } => policy,
+        };
         let bytes = whole.len() as u64;
         let content = Arc::new(Content::whole(whole));
         let object = errand.object(parts, origin, received, policy, content);
@@ -410,7 +417,9 @@ impl Errand {
             shield: Arc::clone(&self.shield),
             route: Arc::clone(&self.route),
             kind: self.kind,
+            host: self.host.clone(),
             path: self.path.clone(),
+            query: self.query.clone(),
             request: self.request.clone(),
             ask: self.ask.clone(),
             held: self.held.clone(),

@@ -282,6 +282,7 @@ impl Walk {
         self.seen_mpd.then(|| Progress {
             position: Position::Dash(self.at),
             target: target.map_or(TARGET, |target| Duration::from_micros(target.unsigned_abs())),
+            period: None,
             part_target: None,
             can_block_reload: false,
             names: Names { templates: self.templates, ..Names::default() },

@@ -21,6 +21,7 @@ pub(super) fn scan(text: &[u8]) -> Option<Progress> {
     let mut progress = Progress {
         position: Position::Hls(at),
         target: Duration::ZERO,
+        period: None,
         part_target: None,
         can_block_reload: false,
         names: Names::default(),
@@ -35,6 +36,7 @@ pub(super) fn scan(text: &[u8]) -> Option<Progress> {
                 segments += 1;
                 at.parts = 0;
                 at.date_ms = at.date_ms.map(|date| date.saturating_add(millis(duration)));
+                progress.period = Some(duration).filter(|duration| !duration.is_zero());
                 duration = Duration::ZERO;
                 (before_last, last) = (last, Some(line));
             }

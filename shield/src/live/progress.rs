@@ -24,6 +24,8 @@ pub struct Progress {
     /// How often something new is to be expected: the target duration; of an MPD its longest segment, or the period
     /// at which it wants to be asked for again.
     pub target: Duration,
+    /// How long the newest whole segment lasts, if that is told.
+    pub period: Option<Duration>,
     /// The part target, if it has parts.
     pub part_target: Option<Duration>,
     /// The origin holds requests for what comes next (`CAN-BLOCK-RELOAD=YES`).
