@@ -183,7 +183,7 @@ pub struct Route {
 }
 
 /// Other shields beside this one: a miss is asked of the one that a key belongs to before an origin is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Siblings {
     /// This shield's own address among them, as the others name it.
@@ -194,6 +194,9 @@ pub struct Siblings {
     /// A key that they share: what a sibling asks is signed with it, and is never passed on to a third.
     #[schema(example = "a long random text")]
     pub key: Option<String>,
+    /// How long a sibling may take for an answer's head before an origin is asked instead, in milliseconds. A request
+    /// that an origin holds for what comes next waits as long as the sibling lives.
+    pub wait_ms: u32,
 }
 
 /// Bounds of what edges may ask for. Over one: 429 with Retry-After; over a bound of the whole: 503.
@@ -299,6 +302,12 @@ impl Default for Route {
             token_keys: Vec::new(),
             hold_ms: 3_000,
         }
+    }
+}
+
+impl Default for Siblings {
+    fn default() -> Self {
+        Self { own: None, others: Vec::new(), key: None, wait_ms: 500 }
     }
 }
 

@@ -52,7 +52,7 @@ impl Group {
     pub(super) fn outgoing(&self, members: &Members, ask: &Ask) -> Outgoing {
         let settings = &members.settings;
         let host = settings.host.clone().or_else(|| ask.host.clone());
-        let mut outgoing = Outgoing::new(ask, host, settings.key.clone());
+        let mut outgoing = Outgoing::new(ask, host, settings.seal.clone());
         self.identity.mark(&mut outgoing.headers);
         outgoing
     }

@@ -5,6 +5,7 @@
 //! without being the key of a pool that outsiders could grow, the bound on connections has to be exact, and whether a
 //! connection was used before decides if its end is the origin's fault.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -69,6 +70,14 @@ impl Address {
     /// The host without the brackets of an IPv6 address.
     fn host(&self) -> &str {
         self.authority.host().trim_start_matches('[').trim_end_matches(']')
+    }
+}
+
+impl fmt::Display for Address {
+    /// In one form, however it was written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}", self.authority.host().to_ascii_lowercase(), self.port())
     }
 }
 

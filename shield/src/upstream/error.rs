@@ -64,6 +64,15 @@ pub enum Invalid {
         /// The key.
         key: &'static str,
     },
+    /// A key that anybody knows.
+    #[error("expected a long random text as the key of {group:?}, got an empty one")]
+    Key {
+        /// The group.
+        group: String,
+    },
+    /// Siblings without what they need.
+    #[error("expected siblings.{0} where siblings.others names any")]
+    Sibling(&'static str),
     /// A file of certificates that cannot be read.
     #[error("expected PEM certificates in {path}: {cause}")]
     Authority {

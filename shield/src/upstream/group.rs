@@ -19,7 +19,8 @@ use super::error::Invalid;
 use super::health::{Fault, Rules};
 use super::latch::Stall;
 use super::machine::Machine;
-use super::origin::{Deadlines, Origin, Transport};
+use super::origin::{Deadlines, Origin, Seal, Transport};
+use super::siblings::HOP;
 use super::{Identity, Local, OriginId};
 use crate::config::Upstream;
 
@@ -96,7 +97,7 @@ pub(super) struct Members {
 pub(super) struct Settings {
     pub(super) identical: bool,
     pub(super) host: Option<HeaderValue>,
-    pub(super) key: Option<Arc<signature::Key>>,
+    pub(super) seal: Option<Seal>,
     pub(super) health_path: PathAndQuery,
     pub(super) health_interval: Option<Duration>,
     pub(super) health_timeout: Duration,
@@ -107,11 +108,21 @@ pub(super) struct Settings {
     connecting: (Duration, usize, Option<std::path::PathBuf>),
 }
 
+/// Whom a group is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Origins: asked one after the other, signed for their lock.
+    Origins,
+    /// Shields: asked one by one, marked as a hop; any answer shows that one lives.
+    Siblings,
+}
+
 /// Origins that serve the same under the same paths.
 #[derive(Debug)]
 pub struct Group {
     pub(super) name: Arc<str>,
     here: Option<Local>,
+    pub(super) among: Among,
     pub(super) identity: Identity,
     pub(super) members: ArcSwap<Members>,
     pub(super) known: Arc<Known>,
@@ -144,13 +155,24 @@ impl Group {
         here: Option<Local>,
         identity: &Identity,
     ) -> Result<Arc<Self>, Invalid> {
-        let (rules, settings) = settings(name, upstream)?;
+        Self::of(Among::Origins, name, upstream, here, identity)
+    }
+
+    pub(super) fn of(
+        among: Among,
+        name: &str,
+        upstream: &Upstream,
+        here: Option<Local>,
+        identity: &Identity,
+    ) -> Result<Arc<Self>, Invalid> {
+        let (rules, settings) = settings(name, upstream, among)?;
         let name: Arc<str> = Arc::from(name);
         let machine = Machine::new(Arc::clone(&name), rules, settings.hedge);
         let known = Known { machine: Mutex::new(machine), news: watch::Sender::new(0) };
         let group = Self {
             name,
             here,
+            among,
             identity: identity.clone(),
             members: ArcSwap::from_pointee(Members { origins: Vec::new(), settings }),
             known: Arc::new(known),
@@ -167,7 +189,7 @@ impl Group {
     /// # Errors
     /// As [`Self::new`]; what was in force stays so.
     pub fn reconfigure(&self, upstream: &Upstream) -> Result<(), Invalid> {
-        let (rules, settings) = settings(&self.name, upstream)?;
+        let (rules, settings) = settings(&self.name, upstream, self.among)?;
         let mut next = self.next.lock();
         let before = self.members.load();
         let same = before.settings.connecting == settings.connecting;
@@ -271,11 +293,19 @@ fn ms(number: u32) -> Duration {
     Duration::from_millis(u64::from(number))
 }
 
-fn settings(group: &str, upstream: &Upstream) -> Result<(Rules, Settings), Invalid> {
+fn settings(group: &str, upstream: &Upstream, among: Among) -> Result<(Rules, Settings), Invalid> {
     let group = || group.to_owned();
-    if upstream.origins.is_empty() {
+    if upstream.origins.is_empty() && among == Among::Origins {
         return Err(Invalid::Empty { group: group() });
     }
+    let key = upstream.key.as_deref();
+    if key == Some("") {
+        return Err(Invalid::Key { group: group() });
+    }
+    let field = match among {
+        Among::Origins => signature::HEADER,
+        Among::Siblings => HOP,
+    };
     let at_least_one = [
         ("health_timeout_ms", upstream.health_timeout_ms as usize),
         ("rise", upstream.rise as usize),
@@ -316,7 +346,7 @@ fn settings(group: &str, upstream: &Upstream) -> Result<(Rules, Settings), Inval
     let settings = Settings {
         identical: upstream.identical,
         host,
-        key: upstream.key.as_deref().map(|key| Arc::new(signature::Key::new(key))),
+        seal: key.map(|key| Seal { field, key: Arc::new(signature::Key::new(key)) }),
         health_path,
         health_interval: interval,
         health_timeout: ms(upstream.health_timeout_ms),

@@ -18,6 +18,7 @@ pub mod latch;
 mod machine;
 mod origin;
 mod resume;
+mod siblings;
 mod state;
 
 use std::convert::Infallible;
@@ -34,6 +35,7 @@ pub use group::Group;
 pub use identity::{CDN_LOOP, Identity};
 pub use latch::Stall;
 pub use resume::Resume;
+pub use siblings::{Arrival, HOP, Siblings, Visit};
 pub use state::{GroupState, OriginState};
 
 /// The origin in this process: asked without a socket.

@@ -21,10 +21,12 @@ use super::body::{Body, Framing, Kept, Patience, Source, innermost};
 use super::connect::{H1, Lease, Pool};
 use super::error::Cause;
 use super::group::Witness;
+use super::siblings::HOP;
 use super::{Ask, Local, Moment, OriginId};
 
 /// Fields of one connection, and those that a client must not speak in our name.
-const NOT_SENT: [HeaderName; 11] = [
+const NOT_SENT: [HeaderName; 12] = [
+    HOP,
     CONNECTION,
     CONTENT_LENGTH,
     HOST,
@@ -48,16 +50,23 @@ pub(super) struct Outgoing {
     pub(super) target: PathAndQuery,
     pub(super) host: Option<HeaderValue>,
     pub(super) headers: HeaderMap,
-    pub(super) key: Option<Arc<signature::Key>>,
+    pub(super) seal: Option<Seal>,
+}
+
+/// What proves to the other end who asks.
+#[derive(Clone, Debug)]
+pub(super) struct Seal {
+    pub(super) field: HeaderName,
+    pub(super) key: Arc<signature::Key>,
 }
 
 impl Outgoing {
-    pub(super) fn new(ask: &Ask, host: Option<HeaderValue>, key: Option<Arc<signature::Key>>) -> Self {
+    pub(super) fn new(ask: &Ask, host: Option<HeaderValue>, seal: Option<Seal>) -> Self {
         let mut headers = ask.headers.clone();
         for name in &NOT_SENT {
             headers.remove(name);
         }
-        Self { method: ask.method.clone(), target: ask.target.clone(), host, headers, key }
+        Self { method: ask.method.clone(), target: ask.target.clone(), host, headers, seal }
     }
 
     fn is_repeatable(&self) -> bool {
@@ -69,9 +78,9 @@ impl Outgoing {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = self.headers.clone();
-        if let Some(key) = &self.key {
+        if let Some(Seal { field, key }) = &self.seal {
             let value = key.sign(&self.method, self.target.as_str(), SystemTime::now());
-            request.headers_mut().insert(signature::HEADER, value);
+            request.headers_mut().insert(field, value);
         }
         let own = |pool: &Pool| HeaderValue::from_str(pool.address().authority.as_str()).ok();
         match over {
