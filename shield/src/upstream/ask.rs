@@ -175,15 +175,19 @@ impl<'a> Race<'a> {
 
     fn hedge(&mut self) {
         self.hedge_at = None;
-        let Some((slow, started)) = self.waiting.last() else { return };
-        if !self.known.machine.lock().may_hedge(slow.id, started.into_std()) {
+        let (Some((slow, started)), Some(next)) = (self.waiting.last(), self.left.as_slice().first()) else { return };
+        let mut machine = self.known.machine.lock();
+        // One that is down is asked when all else has failed, not because another takes a moment.
+        if !machine.is_usable(next.id, self.ask.channel.as_deref(), now()) {
+            return;
+        }
+        if !machine.may_hedge(slow.id, started.into_std()) {
             Counts::count(&self.counts.hedges_denied);
             return;
         }
+        drop(machine);
         Counts::count(&self.counts.hedged);
-        if let Some(next) = self.left.as_slice().first() {
-            next.counts.hedges.fetch_add(1, Ordering::Relaxed);
-        }
+        next.counts.hedges.fetch_add(1, Ordering::Relaxed);
         self.start();
     }
 

@@ -24,6 +24,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
@@ -37,6 +38,9 @@ const HEADERS_MAX: usize = 100;
 const PING: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(2));
 /// HTTP/2 windows: a segment of a second fits, and one slow reader does not hold up the others.
 const H2_WINDOWS: (u32, u32) = (2 << 20, 16 << 20);
+
+/// Connections that are made at once: a crowd that comes over from a dead origin must not overrun the other's listener.
+const CONNECTING_MAX: usize = 32;
 
 pub(super) type H1 = http1::SendRequest<Empty<Bytes>>;
 pub(super) type H2 = http2::SendRequest<Empty<Bytes>>;
@@ -133,6 +137,7 @@ pub(super) struct Pool {
     /// The one HTTP/2 connection. Held across connecting on purpose: whoever waits would make the same one.
     shared: tokio::sync::Mutex<Option<H2>>,
     speaks_h2: AtomicBool,
+    connecting: Semaphore,
     open: Arc<AtomicUsize>,
 }
 
@@ -147,8 +152,16 @@ impl Pool {
         };
         // An https origin is taken to speak HTTP/2 until it says otherwise, so that the first requests share one.
         let speaks_h2 = AtomicBool::new(tls.is_some());
-        let (idle, shared) = (Mutex::default(), tokio::sync::Mutex::default());
-        Some(Self { address, tls, connect_max, idle, shared, speaks_h2, open: Arc::default() })
+        Some(Self {
+            address,
+            tls,
+            connect_max,
+            idle: Mutex::default(),
+            shared: tokio::sync::Mutex::default(),
+            speaks_h2,
+            connecting: Semaphore::new(CONNECTING_MAX),
+            open: Arc::default(),
+        })
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -175,11 +188,13 @@ impl Pool {
             }
             return Ok(lease);
         }
-        while let Some(mut sender) = self.pop() {
-            // One whose last body has just ended is ready once its task has run.
-            if sender.ready().await.is_ok() {
-                return Ok(Lease::H1 { sender, reused: true });
-            }
+        if let Some(lease) = self.kept().await {
+            return Ok(lease);
+        }
+        let _turn = self.connecting.acquire().await.map_err(io::Error::other)?;
+        // One may have become free meanwhile.
+        if let Some(lease) = self.kept().await {
+            return Ok(lease);
         }
         let lease = self.connect().await?;
         if let Lease::H2 { sender, .. } = &lease {
@@ -187,6 +202,16 @@ impl Pool {
             *self.shared.lock().await = Some(sender.clone());
         }
         Ok(lease)
+    }
+
+    async fn kept(&self) -> Option<Lease> {
+        while let Some(mut sender) = self.pop() {
+            // One whose last body has just ended is ready once its task has run.
+            if sender.ready().await.is_ok() {
+                return Some(Lease::H1 { sender, reused: true });
+            }
+        }
+        None
     }
 
     /// Takes back a connection whose response has been read to its end.

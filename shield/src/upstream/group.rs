@@ -243,6 +243,16 @@ impl Group {
         members.settings.deadlines.total + members.settings.held
     }
 
+    /// The origin of an address, as configured.
+    pub fn id_of(&self, name: &str) -> Option<OriginId> {
+        self.members.load().origins.iter().find(|origin| *origin.name == *name).map(|origin| origin.id)
+    }
+
+    /// Changes whenever an origin goes down or comes up, begins to stall, or the configuration is another.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.known.news.subscribe()
+    }
+
     /// `origin` stalls for `channel`, though it answers: other origins come before it until it [advances](Self::advancing)
     /// again. Telling it again keeps the mark; one that nobody confirms is forgotten after six hold-downs.
     pub fn stalled(&self, origin: OriginId, channel: &Arc<str>, stall: Stall) {

@@ -161,3 +161,73 @@ impl Health {
         self.last_fault
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RULES: Rules = Rules {
+        interval: Some(Duration::from_secs(1)),
+        rise: 2,
+        fall: 2,
+        hold_down: Duration::from_secs(10),
+        failback_checks: 5,
+    };
+    const UNCHECKED: Rules = Rules { interval: None, ..RULES };
+
+    #[test]
+    fn faults_in_a_row_take_an_origin_down_and_a_good_answer_between_them_does_not_count_towards_it() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        assert_eq!(health.bad(Fault::Connect, now, &RULES), None);
+        health.good(now, &RULES);
+        assert_eq!(health.bad(Fault::Connect, now, &RULES), None);
+        assert_eq!(health.bad(Fault::Late, now, &RULES), Some(Change::Down(Fault::Late)));
+        assert_eq!(health.bad(Fault::Late, now, &RULES), None, "it is down already");
+        assert!(!health.is_up(now, &RULES));
+    }
+
+    #[test]
+    fn good_checks_in_a_row_bring_it_up_and_requests_do_not() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        health.bad(Fault::Connect, now, &RULES);
+        health.checked(Err(Fault::Check(503)), now, &RULES);
+        assert_eq!(health.down().map(|(_, fault)| fault), Some(Fault::Check(503)));
+        assert_eq!(health.good(now, &RULES), None);
+        assert_eq!(health.checked(Ok(()), now, &RULES), None);
+        assert_eq!(health.checked(Err(Fault::Late), now, &RULES), None);
+        assert_eq!(health.checked(Ok(()), now, &RULES), None);
+        assert_eq!(health.checked(Ok(()), now, &RULES), Some(Change::Up));
+    }
+
+    #[test]
+    fn without_checks_it_is_tried_again_after_the_hold_down() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        for _ in 0..2 {
+            health.bad(Fault::Connect, now, &UNCHECKED);
+        }
+        let later = now + UNCHECKED.hold_down;
+        assert!(!health.is_up(now, &UNCHECKED) && health.is_up(later, &UNCHECKED));
+        health.bad(Fault::Connect, later, &UNCHECKED);
+        assert!(!health.is_up(later, &UNCHECKED), "one fault on trial is enough");
+        let much_later = later + UNCHECKED.hold_down;
+        assert_eq!(health.good(much_later, &UNCHECKED), Some(Change::Up));
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_down_exactly_from_the_fall_to_the_rise(seen in prop::collection::vec(any::<bool>(), 0..200)) {
+            let (mut health, now) = (Health::default(), Instant::now());
+            let (mut up, mut streak, mut last) = (true, 0, None);
+            for good in seen {
+                streak = if last == Some(good) { streak + 1 } else { 1 };
+                last = Some(good);
+                health.checked(if good { Ok(()) } else { Err(Fault::Late) }, now, &RULES);
+                if streak >= if good { RULES.rise } else { RULES.fall } {
+                    up = good;
+                }
+                prop_assert_eq!(health.is_up(now, &RULES), up);
+            }
+        }
+    }
+}

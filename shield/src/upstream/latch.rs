@@ -277,3 +277,226 @@ fn target(
     };
     members[..index].iter().find(proven).map(|(id, _)| (*id, Why::Failback))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const A: OriginId = OriginId(1);
+    const B: OriginId = OriginId(2);
+    const RULES: Rules = Rules {
+        interval: Some(Duration::from_secs(1)),
+        rise: 2,
+        fall: 2,
+        hold_down: Duration::from_secs(10),
+        failback_checks: 5,
+    };
+
+    /// Two origins, a channel, and a clock that is turned by hand.
+    struct Rig {
+        a: Health,
+        b: Health,
+        latches: Latches,
+        now: Instant,
+        channel: Arc<str>,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let (a, b) = (Health::default(), Health::default());
+            Self { a, b, latches: Latches::new(100), now: Instant::now(), channel: Arc::from("news") }
+        }
+
+        fn ask(&mut self, boundary: bool) -> (Vec<OriginId>, Option<Why>) {
+            let members = [(A, self.a), (B, self.b)];
+            let (order, switch) = self.latches.order(&self.channel, boundary, &members, self.now, &RULES);
+            (order, switch.map(|switch| switch.why))
+        }
+
+        fn after(&mut self, seconds: u64) -> &mut Self {
+            self.now += Duration::from_secs(seconds);
+            self
+        }
+
+        fn a_fails(&mut self) {
+            for _ in 0..RULES.fall {
+                self.a.bad(Fault::Late, self.now, &RULES);
+            }
+        }
+
+        /// Good checks of A, one a second.
+        fn a_is_checked(&mut self, times: u32) {
+            for _ in 0..times {
+                self.after(1);
+                self.a.checked(Ok(()), self.now, &RULES);
+            }
+        }
+    }
+
+    #[test]
+    fn a_channel_leaves_an_origin_that_is_down_and_stays_away() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.ask(false), (vec![A, B], None));
+        rig.a_fails();
+        assert_eq!(rig.ask(false), (vec![B, A], Some(Why::Down(Fault::Late))));
+        rig.a_is_checked(2);
+        assert_eq!(rig.ask(true), (vec![B, A], None));
+    }
+
+    #[test]
+    fn it_goes_back_at_a_boundary_after_the_hold_down_and_enough_good_checks() {
+        let mut rig = Rig::new();
+        rig.a_fails();
+        rig.ask(false);
+        rig.a_is_checked(9);
+        assert_eq!(rig.ask(true).1, None, "the hold-down is not over");
+        rig.a_is_checked(1);
+        assert_eq!(rig.ask(false).1, None, "no segment begins");
+        assert_eq!(rig.ask(true), (vec![A, B], Some(Why::Failback)));
+
+        let mut rig = Rig::new();
+        rig.a_fails();
+        rig.ask(false);
+        rig.after(30).a_is_checked(4);
+        assert_eq!(rig.ask(true).1, None, "four good checks are not five");
+        rig.a_is_checked(1);
+        assert_eq!(rig.ask(true).1, Some(Why::Failback));
+    }
+
+    #[test]
+    fn a_stall_moves_its_channel_and_no_other() {
+        let mut rig = Rig::new();
+        let other: Arc<str> = Arc::from("sport");
+        rig.latches.stalled(&rig.channel, A, Stall::StandsStill, A, rig.now);
+        assert_eq!(rig.ask(false), (vec![B, A], Some(Why::Stalled(Stall::StandsStill))));
+        let members = [(A, rig.a), (B, rig.b)];
+        let (order, switch) = rig.latches.order(&other, false, &members, rig.now, &RULES);
+        assert_eq!((order, switch), (vec![A, B], None));
+        rig.a_is_checked(20);
+        assert_eq!(rig.ask(true).1, None, "its checks are good, its playlist is not");
+        rig.latches.advancing("news", A, rig.now);
+        rig.after(4);
+        assert_eq!(rig.ask(true).1, None, "it has not advanced for long");
+        rig.after(1);
+        assert_eq!(rig.ask(true).1, Some(Why::Failback));
+    }
+
+    #[test]
+    fn a_stall_that_nobody_confirms_is_forgotten() {
+        let mut rig = Rig::new();
+        rig.latches.stalled(&rig.channel, A, Stall::WentBack, A, rig.now);
+        rig.ask(false);
+        rig.a_is_checked(59);
+        assert_eq!(rig.ask(true).1, None);
+        rig.a_is_checked(1);
+        assert_eq!(rig.ask(true).1, Some(Why::Failback));
+    }
+
+    #[test]
+    fn when_nobody_is_usable_the_origin_in_use_is_asked_first_and_nothing_switches() {
+        let mut rig = Rig::new();
+        rig.a_fails();
+        rig.ask(false);
+        for _ in 0..2 {
+            rig.b.bad(Fault::Connect, rig.now, &RULES);
+        }
+        assert_eq!(rig.ask(true), (vec![B, A], None));
+    }
+
+    #[test]
+    fn an_origin_that_stalls_is_asked_before_one_that_is_down() {
+        let mut rig = Rig::new();
+        rig.latches.stalled(&rig.channel, B, Stall::StandsStill, A, rig.now);
+        rig.a_fails();
+        assert_eq!(rig.ask(false), (vec![B, A], None));
+    }
+
+    #[test]
+    fn a_channel_whose_origin_is_taken_out_goes_to_one_that_is_there() {
+        let mut rig = Rig::new();
+        rig.a_fails();
+        rig.ask(false);
+        let members = [(A, Health::default())];
+        let (order, switch) = rig.latches.order(&rig.channel, false, &members, rig.now, &RULES);
+        assert_eq!((order, switch.map(|switch| switch.why)), (vec![A], Some(Why::Gone)));
+    }
+
+    #[test]
+    fn names_that_anybody_invents_are_bounded_and_cost_nothing_while_all_is_well() {
+        let mut rig = Rig::new();
+        let ask = |rig: &mut Rig, number: u32| {
+            let channel: Arc<str> = Arc::from(number.to_string());
+            let members = [(A, rig.a), (B, rig.b)];
+            rig.latches.order(&channel, true, &members, rig.now, &RULES);
+        };
+        (0..1_000).for_each(|number| ask(&mut rig, number));
+        assert_eq!(rig.latches.channels.len(), 0);
+        rig.a_fails();
+        (0..1_000).for_each(|number| ask(&mut rig, number));
+        assert!(rig.latches.channels.len() <= 100);
+        rig.a_is_checked(20);
+        (0..1_000).for_each(|number| ask(&mut rig, number));
+        rig.after(11);
+        rig.latches.sweep(&[A, B], rig.now, &RULES);
+        assert_eq!(rig.latches.channels.len(), 0);
+    }
+
+    /// What may happen to the preferred origin in a second.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Good,
+        Bad,
+        Fails,
+        Stalls,
+        Advances,
+    }
+
+    proptest! {
+        #[test]
+        fn a_flapping_origin_is_gone_back_to_at_most_once_per_hold_down(
+            events in prop::collection::vec(
+                prop_oneof![
+                    6 => Just(Event::Good),
+                    1 => Just(Event::Bad),
+                    1 => Just(Event::Fails),
+                    1 => Just(Event::Stalls),
+                    1 => Just(Event::Advances),
+                ],
+                1..400,
+            )
+        ) {
+            let mut rig = Rig::new();
+            let mut switches: Vec<(Instant, Why)> = Vec::new();
+            for event in events {
+                rig.after(1);
+                let now = rig.now;
+                match event {
+                    Event::Good => { rig.a.checked(Ok(()), now, &RULES); }
+                    Event::Bad => { rig.a.checked(Err(Fault::Check(500)), now, &RULES); }
+                    Event::Fails => rig.a_fails(),
+                    Event::Stalls => { rig.latches.stalled(&rig.channel, A, Stall::StandsStill, A, now); }
+                    Event::Advances => { rig.latches.advancing("news", A, now); }
+                }
+                let (order, why) = rig.ask(true);
+                prop_assert_eq!(order.len(), 2, "nobody is left out");
+                if let Some(why) = why {
+                    let back = why == Why::Failback;
+                    let last = switches.last();
+                    prop_assert_eq!(back, last.is_some_and(|(_, last)| *last != Why::Failback), "to and fro in turn");
+                    if let Some((at, _)) = last.filter(|_| back) {
+                        prop_assert!(now - *at >= RULES.hold_down, "back after {:?}", now - *at);
+                    }
+                    switches.push((now, why));
+                }
+                // Whoever is asked first is usable whenever anybody is, and B always is.
+                let stalls = rig.latches.stall("news", A).is_some();
+                prop_assert!(order[0] == B || (rig.a.is_up(now, &RULES) && !stalls));
+            }
+            let back: Vec<_> = switches.iter().filter(|(_, why)| *why == Why::Failback).collect();
+            for pair in back.windows(2) {
+                prop_assert!(pair[1].0 - pair[0].0 >= RULES.hold_down);
+            }
+        }
+    }
+}

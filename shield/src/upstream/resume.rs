@@ -49,9 +49,7 @@ impl Group {
         // NB: sort is stable: the one that broke off goes last, the others stay as they are.
         order.sort_by_key(|id| *id == from.from);
         let mut last = Error::NotResumable("no origin");
-        let mut attempts = 0;
-        for origin in order.into_iter().filter_map(|id| members.origin(id)) {
-            attempts += 1;
+        for (origin, attempts) in order.into_iter().filter_map(|id| members.origin(id)).zip(1..) {
             match self.resume_from(origin, &members, ask, &from, &wanted).await {
                 Ok(heard) => {
                     origin.counts.resumed.fetch_add(1, Ordering::Relaxed);

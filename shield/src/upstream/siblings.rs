@@ -24,7 +24,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::connect::Address;
 use super::error::Invalid;
 use super::group::{Among, Group, now};
-use super::{Answer, Ask, Identity, OriginId};
+use super::{Answer, Ask, GroupState, Identity, OriginId};
 use crate::config::{self, Upstream};
 
 /// The mark of a request among siblings: a signature by their key (see [`signature`]).
@@ -92,6 +92,11 @@ impl Siblings {
         Arc::clone(&self.group).run(shutdown).await;
     }
 
+    /// The siblings as they are now.
+    pub fn state(&self) -> GroupState {
+        self.group.state()
+    }
+
     /// What a request says of where it comes from.
     pub fn arrival(&self, method: &Method, target: &PathAndQuery, headers: &HeaderMap) -> Arrival {
         if !headers.contains_key(HOP) {
@@ -140,8 +145,8 @@ impl Siblings {
         answered.filter(|answer| is_of_use(answer.head.status.as_u16()))
     }
 
-    /// The living sibling of the highest weight; `None` if that is this shield.
-    fn belongs_to(&self, key: &[u8]) -> Option<OriginId> {
+    /// The living sibling that `key` belongs to; `None` if that is this shield.
+    pub fn belongs_to(&self, key: &[u8]) -> Option<OriginId> {
         let ring = self.ring.load();
         let members = self.group.members.load();
         let machine = self.group.known.machine.lock();
