@@ -28,9 +28,8 @@ const HOP_BY_HOP: [HeaderName; 11] = [
 /// A request that asks for Server-Timing says so by this field.
 pub const TIMING_ASKED: HeaderName = HeaderName::from_static("headwater-timing");
 
-/// What a client asks for itself: a cache answers conditions and ranges from the whole, and a fill has no body.
-const PERSONAL: [HeaderName; 8] =
-    [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE, CONTENT_LENGTH, EXPECT];
+/// Conditions and ranges: a cache answers them itself, from the whole.
+const CONDITIONS: [HeaderName; 6] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE];
 
 /// Fields that describe the bytes of a body.
 const OF_BODY: [HeaderName; 8] = [
@@ -67,7 +66,8 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 pub fn for_origin(headers: &HeaderMap) -> HeaderMap {
     let mut out = headers.clone();
     strip_hop_by_hop(&mut out);
-    for name in &PERSONAL {
+    // A fill sends no body, whatever the client announced.
+    for name in CONDITIONS.iter().chain(&[CONTENT_LENGTH, EXPECT]) {
         out.remove(name);
     }
     out.remove(ACCEPT_ENCODING);
@@ -86,7 +86,7 @@ pub fn for_passing(headers: &HeaderMap) -> HeaderMap {
 
 /// True if a request asks for less than the whole, or on a condition.
 pub fn is_conditional(headers: &HeaderMap) -> bool {
-    PERSONAL.iter().take(6).any(|name| headers.contains_key(name))
+    CONDITIONS.iter().any(|name| headers.contains_key(name))
 }
 
 /// An answer's fields as they are stored: without what concerns one connection, without Age, with a Date. To be called
