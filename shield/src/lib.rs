@@ -6,6 +6,7 @@ pub mod config;
 mod durable;
 mod edge;
 pub mod fill;
+pub mod guard;
 mod handler;
 mod hit;
 pub mod index;
