@@ -4,6 +4,8 @@
 //!
 //! Nothing is normalised. A path is passed on as it came or not at all.
 
+use std::net::Ipv6Addr;
+
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, StatusCode, Uri, Version};
@@ -58,37 +60,48 @@ pub fn target(uri: &Uri) -> Result<(), Refusal> {
 
 /// A host as it may stand in a URL, with or without a port.
 fn is_host(text: &str) -> bool {
-    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    if text.is_empty() || !text.bytes().all(known) {
-        return false;
-    }
-    text.parse::<Authority>().is_ok_and(|authority| {
-        let port = &text[authority.host().len()..];
-        !authority.host().is_empty() && (port.is_empty() || authority.port_u16().is_some())
-    })
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => {
+            if address.parse::<Ipv6Addr>().is_err() {
+                return false;
+            }
+            (address, port.strip_prefix(':').or(port.is_empty().then_some("0")))
+        }
+        None => text.split_once(':').map_or((text, Some("0")), |(host, port)| (host, Some(port))),
+    };
+    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
+    let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    !host.is_empty() && host.bytes().all(known) && port.is_some_and(digits)
 }
 
-/// Neither a control character nor a blank, a quote of another alphabet or a backslash.
+/// Neither a control character nor a blank, a letter of another alphabet or a backslash.
 const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'\\' && byte != b'#'
 }
 
 fn is_clean(path: &str) -> bool {
-    if !path.starts_with('/') || !path.bytes().all(is_plain) {
-        return false;
+    // One pass for what every request has: nothing is encoded, and no segment begins with a dot.
+    let (mut before, mut simple) = (b'/', path.starts_with('/'));
+    for byte in path.bytes() {
+        if !is_plain(byte) {
+            return false;
+        }
+        simple &= byte != b'%' && !(byte == b'.' && before == b'/');
+        before = byte;
     }
-    if !path.contains('%') {
-        return !path.contains("/.") || !path.split('/').any(is_dots);
-    }
+    simple || path.starts_with('/') && is_clean_decoded(path)
+}
+
+/// A second round of decoding must find nothing to decode, and the first must have hidden nothing.
+fn is_clean_decoded(path: &str) -> bool {
     let Some(read) = decoded(path) else { return false };
-    // A second round of decoding must find nothing to decode, nothing may be hidden by the first.
-    let dangerous = |b: u8| b.is_ascii_control() || b == b'\\';
-    if read.iter().copied().any(dangerous) || read.iter().filter(|b| **b == b'/').count() != path.matches('/').count() {
+    let dangerous = |b: &u8| b.is_ascii_control() || *b == b'\\';
+    let slashes = read.iter().filter(|b| **b == b'/').count();
+    let twice = read.windows(3).any(|w| w[0] == b'%' && w[1].is_ascii_hexdigit() && w[2].is_ascii_hexdigit());
+    if read.iter().any(dangerous) || slashes != path.matches('/').count() || twice {
         return false;
     }
-    let twice = read.windows(3).any(|w| w[0] == b'%' && w[1].is_ascii_hexdigit() && w[2].is_ascii_hexdigit());
-    let read = String::from_utf8_lossy(&read);
-    !twice && !read.split('/').any(is_dots)
+    !String::from_utf8_lossy(&read).split('/').any(is_dots)
 }
 
 /// `.` and `..`, whatever parameters follow: some servers cut these off first.
@@ -214,6 +227,14 @@ mod tests {
             ("/x", &["a.example:x"], one, Err(HOST_REFUSED)),
             ("/x", &["a.example:99999"], one, Err(HOST_REFUSED)),
             ("/x", &[":80"], one, Err(HOST_REFUSED)),
+            ("/x", &["a.example:"], one, Err(HOST_REFUSED)),
+            ("/x", &["a.example:+80"], one, Err(HOST_REFUSED)),
+            ("/x", &["a.example:80:80"], one, Err(HOST_REFUSED)),
+            ("/x", &["[a.example]"], one, Err(HOST_REFUSED)),
+            ("/x", &["[::1"], one, Err(HOST_REFUSED)),
+            ("/x", &["[::1]x"], one, Err(HOST_REFUSED)),
+            ("/x", &["[::1]"], one, Ok("[::1]")),
+            ("/x", &["::1"], one, Err(HOST_REFUSED)),
             ("/x", &["a example"], one, Err(HOST_REFUSED)),
             ("/x", &["\u{e9}.example"], one, Err(HOST_REFUSED)),
             ("/x", &["a.example%00"], one, Err(HOST_REFUSED)),

@@ -94,6 +94,7 @@ struct Counts {
 /// What counts of one edge.
 #[derive(Debug)]
 struct EdgeCounts {
+    all: Arc<Counts>,
     rate: Option<Meter>,
     pace: Option<Pace>,
     requests: AtomicUsize,
@@ -119,7 +120,6 @@ pub struct Edge {
 /// A place among the requests that are being answered; dropping it leaves.
 #[derive(Debug)]
 pub struct Pass {
-    all: Arc<Counts>,
     edge: Arc<EdgeCounts>,
 }
 
@@ -219,8 +219,8 @@ impl Guard {
 
     fn place(&self, edge: Arc<EdgeCounts>, class: Class) -> Result<Pass, Refusal> {
         // NB: counted first, as above.
-        let pass = Pass { all: Arc::clone(&self.all), edge };
-        let all = pass.all.requests.fetch_add(1, Ordering::Relaxed);
+        let pass = Pass { edge };
+        let all = pass.edge.all.requests.fetch_add(1, Ordering::Relaxed);
         let of_edge = pass.edge.requests.fetch_add(1, Ordering::Relaxed);
         let max = self.limits.concurrent_max;
         if all >= max {
@@ -238,6 +238,7 @@ impl Guard {
     fn counts(&self, peer: IpAddr) -> Arc<EdgeCounts> {
         let limits = &self.limits;
         self.edges.find(site(peer), || EdgeCounts {
+            all: Arc::clone(&self.all),
             rate: Rate::new(limits.edge_requests_per_second, limits.edge_burst).map(Meter::new),
             pace: Pace::new(limits.edge_bytes_per_second),
             requests: AtomicUsize::new(0),
@@ -277,7 +278,7 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.all.requests.fetch_sub(1, Ordering::Relaxed);
+        self.edge.all.requests.fetch_sub(1, Ordering::Relaxed);
         self.edge.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
