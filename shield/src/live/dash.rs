@@ -240,7 +240,7 @@ impl Walk {
             }
             (None, None, Some(duration)) if !by_time => {
                 let Some(start_ms) = self.at.start_ms else { return };
-                let early = told.early_seconds.as_deref().and_then(|text| duration_us_of(text)).unwrap_or(0);
+                let early = told.early_seconds.as_deref().and_then(duration_us_of).unwrap_or(0);
                 Addressing::Clock {
                     number,
                     end_ms: start_ms.saturating_add(period_us.saturating_add(duration) / 1_000),

@@ -4,13 +4,19 @@
 //! The index maps keys to objects; the store holds no object, only its weight and its place in the queues. So a hit
 //! touches a flag and takes no lock.
 
+#[cfg(feature = "disk")]
+pub mod disk;
 mod ghost;
 mod list;
 pub mod memory;
+pub mod pieces;
 mod queues;
 pub mod resident;
 pub mod tags;
 
+#[cfg(feature = "disk")]
+pub use disk::Disk;
 pub use memory::{Charge, Full, Memory};
+pub use pieces::{PIECE_BYTES, compact};
 pub use resident::{Class, Resident};
 pub use tags::{Epoch, Kind, Purge, Purges, Tags};
