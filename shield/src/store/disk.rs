@@ -223,7 +223,9 @@ impl Waiting {
             if bytes > BATCH_BYTES {
                 break;
             }
-            let Some((key, stored)) = self.order.pop_front().and_then(|key| self.objects.remove_entry(&key)) else { break };
+            let Some((key, stored)) = self.order.pop_front().and_then(|key| self.objects.remove_entry(&key)) else {
+                break;
+            };
             self.bytes -= Tier::batch_bytes(&key, &stored);
             batch.push((key, stored));
         }

@@ -140,7 +140,8 @@ async fn what_is_removed_while_it_is_written_is_gone() {
     }
     assert_eq!(writing.await.unwrap(), 8);
     for (number, key) in keys.iter().enumerate() {
-        let found = matches!(tier.read(key).await.unwrap(), Read::Found(stored, _) if *stored == object(number, 100_000));
+        let found =
+            matches!(tier.read(key).await.unwrap(), Read::Found(stored, _) if *stored == object(number, 100_000));
         assert_eq!(found, !matches!(number, 1 | 2), "{number}");
     }
 }
@@ -232,7 +233,11 @@ async fn a_disk_that_cannot_be_written_is_switched_off() {
     filled(dir.path(), 5).await.close().await;
     let status = Command::new("sh")
         // The bound is in units of 512 bytes. Without the trap its excess would be a signal that kills.
-        .args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" --exact \"$1\"", &std::env::current_exe().unwrap().to_string_lossy()])
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 2000; exec \"$0\" --exact \"$1\"",
+            &std::env::current_exe().unwrap().to_string_lossy(),
+        ])
         .arg("store::disk::tests::a_disk_that_cannot_be_written_is_switched_off")
         .env(FULL_DIR, dir.path())
         .status()
