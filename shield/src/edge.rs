@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use headwater_media::UtcTime;
+use headwater_media::path::{LivePath, Object};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -217,6 +218,19 @@ impl Edges {
         })
     }
 
+    /// True for what the newest playlists list last, or is about to come; and where nothing is known.
+    pub(crate) fn is_near(&self, route: &Route, host: &str, path: &str) -> bool {
+        let mut known = false;
+        let near = self.around(route, host, path).iter().any(|folder| {
+            let playlists = folder.playlists.lock();
+            playlists.iter().any(|playlist| {
+                known = true;
+                is_near(&playlist.progress, path)
+            })
+        });
+        near || !known
+    }
+
     /// The folder of a path and the one above, where playlists stand that list it.
     fn around(&self, route: &Route, host: &str, path: &str) -> Vec<Arc<Folder>> {
         let (own, _) = split(path);
@@ -247,6 +261,22 @@ impl Folder {
 
     fn last_heard(&self) -> Option<Instant> {
         self.playlists.lock().iter().map(|playlist| playlist.heard).max()
+    }
+}
+
+/// Segments behind the newest that players still need to go on.
+const NEAR_SEGMENTS: u64 = 6;
+
+fn is_near(progress: &Progress, path: &str) -> bool {
+    match (live::expected(path, progress, utc()), &progress.position) {
+        (Expected::Next, _) => true,
+        (Expected::Listed, Position::Hls(at)) => match LivePath::parse(path).map(|live| live.object) {
+            Some(Object::Segment(_, number) | Object::Part(_, number, _)) => at.next <= number.0 + NEAR_SEGMENTS,
+            // Names that count nothing: the whole list is as good as its end.
+            _ => true,
+        },
+        (Expected::Listed, Position::Dash(_)) => true,
+        (Expected::Never | Expected::Unknown, _) => false,
     }
 }
 

@@ -6,8 +6,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use axum::body::Body;
-use headwater_net::listener::Connection;
-use http::header::{ALLOW, HOST};
+use http::header::ALLOW;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
@@ -16,8 +15,9 @@ use tracing::debug;
 use crate::Shield;
 use crate::fill::{By, Failure, Fill, Ready, Stage, Waiting};
 use crate::index::{Slot, Turn};
+use crate::metrics::Outcome;
 use crate::object::{Object, measured};
-use crate::respond::{of_object, refusal};
+use crate::respond::{Note, of_object, refusal};
 use crate::route::{self, Kind, Route};
 use crate::semantics::cache_status::{self, Forwarded, Handling, Why};
 use crate::semantics::{self, Freshness, RequestHead, fields};
@@ -40,43 +40,7 @@ pub(crate) struct Target<'a> {
     pub(crate) query: &'a str,
 }
 
-impl<'a> Target<'a> {
-    /// Reads it off a request; `None` without a host.
-    pub(crate) fn of(request: &'a Parts) -> Option<Self> {
-        let host = match request.uri.authority() {
-            Some(authority) => authority.as_str(),
-            None => request.headers.get(HOST)?.to_str().ok()?,
-        };
-        Some(Self { host, path: request.uri.path(), query: request.uri.query().unwrap_or("") })
-    }
-}
-
 impl Shield {
-    /// Answers a request.
-    pub async fn answer(self: &Arc<Self>, request: Parts, connection: &Connection) -> Response<Body> {
-        let Some(target) = Target::of(&request) else {
-            return refusal(StatusCode::BAD_REQUEST, "expected a host", "host");
-        };
-        if self.identity.has_seen(&request.headers) {
-            return refusal(StatusCode::LOOP_DETECTED, "expected a request that has not passed here before", "loop");
-        }
-        let state = self.state();
-        let Some(route) = state.routes.find(target.host, target.path) else {
-            return refusal(StatusCode::NOT_FOUND, "expected a path that a route serves", "route");
-        };
-        let asking = Asking { shield: self, route, target, request: &request, connection };
-        match request.method {
-            Method::GET | Method::HEAD => asking.cached().await,
-            // Preflights are the origin's to answer; they bring no body.
-            Method::OPTIONS => asking.passed(Why::Method, None).await,
-            _ => {
-                let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "expected GET, HEAD or OPTIONS", "method");
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
-                response
-            }
-        }
-    }
-
     /// What is held under the key of a URL.
     fn slot(&self, route: &Route, target: Target<'_>) -> Option<Arc<Slot>> {
         KEY.with_borrow_mut(|key| {
@@ -88,21 +52,39 @@ impl Shield {
 
 /// A request on its way.
 #[derive(Clone, Copy)]
-struct Asking<'a> {
-    shield: &'a Arc<Shield>,
-    route: &'a Arc<Route>,
-    target: Target<'a>,
-    request: &'a Parts,
-    connection: &'a Connection,
+pub(crate) struct Asking<'a> {
+    pub(crate) shield: &'a Arc<Shield>,
+    pub(crate) route: &'a Arc<Route>,
+    pub(crate) target: Target<'a>,
+    pub(crate) request: &'a Parts,
+    pub(crate) kind: Kind,
+    /// A sibling asks: it is answered from here or from an origin.
+    pub(crate) of_sibling: bool,
 }
 
 impl Asking<'_> {
+    /// Answers it.
+    pub(crate) async fn answer(&self) -> Response<Body> {
+        match self.request.method {
+            Method::GET | Method::HEAD => self.cached().await,
+            // Preflights are the origin's to answer; they bring no body.
+            Method::OPTIONS => self.passed(Why::Method, None).await,
+            _ => {
+                let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "expected GET, HEAD or OPTIONS", "method");
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+                response
+            }
+        }
+    }
+
     /// GET and HEAD.
     async fn cached(&self) -> Response<Body> {
         let Some(slot) = self.shield.slot(self.route, self.target) else {
             // No room for another key: serve through.
             return self.passed(Why::Bypass, Some("keys-full")).await;
         };
+        // NB: held until the answer is known: whoever here waits for that sibling over this key stops.
+        let _visit = self.of_sibling.then(|| self.shield.siblings.visit(slot.key().as_bytes()));
         let response = self.through(&slot).await;
         self.shield.index.close(&slot);
         response
@@ -192,7 +174,7 @@ impl Asking<'_> {
     }
 
     fn errand(&self, held: Option<Arc<Object>>) -> Errand {
-        let kind = Kind::of(self.target.path, self.target.query);
+        let kind = self.kind;
         let mut headers = fields::for_origin(&self.request.headers);
         fields::append_via(&mut headers, self.request.version);
         if let Some(held) = &held {
@@ -219,6 +201,7 @@ impl Asking<'_> {
             held,
             epoch: self.shield.purges.epoch(),
             behind: Vec::new(),
+            of_sibling: self.of_sibling,
         }
     }
 
@@ -266,11 +249,13 @@ impl Asking<'_> {
 
     /// An answer that is for this client alone: its body goes on as the client takes it.
     fn forward(&self, answer: upstream::Answer, why: Why, detail: Option<&'static str>) -> Response<Body> {
-        let upstream::Answer { head, body, .. } = answer;
+        let upstream::Answer { head, body, origin, .. } = answer;
         let mut response = Response::from_parts(head, axum_body(body));
         fields::strip_hop_by_hop(response.headers_mut());
         let handling = Handling::Forwarded(Forwarded { why, status: None, stored: false, collapsed: false });
         cache_status::append(response.headers_mut(), &handling, detail);
+        let outcome = if why == Why::Bypass { Outcome::Bypass } else { Outcome::Miss };
+        response.extensions_mut().insert(Note { outcome, upstream: self.route.group.name_of(origin) });
         response
     }
 

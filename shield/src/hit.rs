@@ -10,12 +10,14 @@ use http::header::{ACCEPT_ENCODING, AGE, VARY};
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::Instant;
 
-use crate::Shield;
+use crate::guard::hygiene;
 use crate::handler::{KEY, Target};
+use crate::metrics::Outcome;
 use crate::object::Object;
 use crate::semantics::cache_status::{self, CACHE_STATUS, Handling};
 use crate::semantics::{Freshness, fields};
 use crate::upstream::CDN_LOOP;
+use crate::{Shield, gate};
 
 /// Writes the answer if it is a plain hit.
 pub(crate) fn hit(shield: &Shield, head: &Head<'_>, answer: &mut Answer<'_>) -> bool {
@@ -25,7 +27,9 @@ pub(crate) fn hit(shield: &Shield, head: &Head<'_>, answer: &mut Answer<'_>) -> 
     let target = Target { host: head.host(), path: head.path(), query: head.query().unwrap_or("") };
     let state = shield.state();
     let Some(route) = state.routes.find(target.host, target.path) else { return false };
-    if route.is_guarded() {
+    // NB: what is counted or logged by request takes the long way: it must not be counted twice.
+    if route.is_guarded() || state.guard.is_metered() || shield.log.load().is_some() || !hygiene::is_clean(head.path())
+    {
         return false;
     }
     let slot = KEY.with_borrow_mut(|key| {
@@ -54,6 +58,9 @@ pub(crate) fn hit(shield: &Shield, head: &Head<'_>, answer: &mut Answer<'_>) -> 
     answer.text(&AGE, format_args!("{}", object.policy.age(now).as_secs()));
     answer.field(&CACHE_STATUS, &cache_status::render(&Handling::Hit { ttl }, None));
     answer.body(bytes.clone());
+    let class = gate::class(target.path, target.query);
+    route.counts.answered(class, object.status, Outcome::Hit);
+    route.counts.sent(class, bytes.len() as u64);
     true
 }
 

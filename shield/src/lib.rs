@@ -6,6 +6,7 @@ pub mod config;
 mod durable;
 mod edge;
 pub mod fill;
+mod gate;
 pub mod guard;
 mod handler;
 mod hit;
@@ -25,14 +26,13 @@ pub mod upstream;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use headwater_net::Shutdown;
 use headwater_net::limits::Tally;
 use headwater_net::reload::Reloader;
+use headwater_net::{Shutdown, network};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
@@ -41,6 +41,7 @@ pub use config::Config;
 pub use reload::Told;
 
 use crate::edge::Edges;
+use crate::guard::Guard;
 use crate::index::{Index, Slot};
 use crate::live::Marks;
 use crate::log::Log;
@@ -50,7 +51,7 @@ use crate::reload::Checking;
 use crate::route::Routes;
 use crate::semantics::Defaults;
 use crate::store::{Memory, Purges, Resident};
-use crate::upstream::{Group, Identity, Local};
+use crate::upstream::{Group, Identity, Local, Siblings};
 
 /// Purges that a fill may have missed: as many as may come while one lasts.
 const PURGES_RECENT: usize = 4_096;
@@ -66,6 +67,14 @@ pub enum Error {
     /// A group of origins cannot be.
     #[error(transparent)]
     Upstream(#[from] upstream::Invalid),
+    /// A route cannot be.
+    #[error("expected networks of edges as 192.0.2.0/24 in routes.{route}.edges: {source}")]
+    Route {
+        /// Its name.
+        route: String,
+        /// What was wrong.
+        source: network::Error,
+    },
     /// The access log cannot be written.
     #[error("expected to write the access log {name:?}: {source}")]
     Log {
@@ -95,20 +104,8 @@ pub struct Shield {
     reloader: Reloader<Told>,
     /// Guards which groups' origins are checked; held to reload.
     checking: Mutex<Checking>,
-    /// Requests held here for what comes next.
-    held: AtomicUsize,
+    siblings: Arc<Siblings>,
     shutdown: Shutdown,
-}
-
-/// A place of [`Shield::hold`]; dropping it leaves.
-struct Held<'a> {
-    shield: &'a Shield,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.shield.held.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// What a reload replaces.
@@ -117,20 +114,28 @@ pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) routes: Routes,
     pub(crate) groups: BTreeMap<String, Arc<Group>>,
+    pub(crate) guard: Guard,
     pub(crate) defaults: Defaults,
     /// How long a URL is remembered whose answer may not be shared.
     pub(crate) uncacheable: Duration,
 }
 
 impl State {
-    fn new(config: Config, groups: BTreeMap<String, Arc<Group>>) -> Self {
+    /// What `config` makes of these groups; requests that `before` has admitted count on.
+    fn new(
+        config: Config,
+        groups: BTreeMap<String, Arc<Group>>,
+        metrics: &Metrics,
+        before: Option<&Self>,
+    ) -> Result<Self, Error> {
         let defaults = Defaults {
             negative: Duration::from_millis(u64::from(config.cache.negative_ms)),
             stale_if_error: Duration::from_secs(u64::from(config.cache.stale_if_error_seconds)),
         };
-        let routes = Routes::new(&config, |name| groups.get(name).cloned());
+        let routes = Routes::new(&config, metrics, |name| groups.get(name).cloned())?;
         let uncacheable = Duration::from_millis(u64::from(config.cache.uncacheable_ms));
-        Self { config, routes, groups, defaults, uncacheable }
+        let guard = before.map_or_else(|| Guard::new(&config.limits), |before| before.guard.with(&config.limits));
+        Ok(Self { config, routes, groups, guard, defaults, uncacheable })
     }
 }
 
@@ -150,6 +155,9 @@ impl Shield {
         let open = |name: &str| Log::open(name).map_err(|source| Error::Log { name: name.to_owned(), source });
         let log = config.access_log.as_deref().map(open).transpose()?;
         let kept = cache.disk_dir.as_ref().map(|folder| folder.join(MARKS_FILE));
+        let metrics = Metrics::new();
+        let siblings = Siblings::new(&config.siblings, &identity)?;
+        let state = State::new(config, groups, &metrics, None)?;
         let shield = Arc::new_cyclic(|weak: &Weak<Self>| {
             let weak = weak.clone();
             let evict = move |resident: &Arc<Resident>| {
@@ -158,24 +166,25 @@ impl Shield {
                 }
             };
             Self {
-                state: ArcSwap::from_pointee(State::new(config, groups)),
+                state: ArcSwap::from_pointee(state),
                 index: Index::new(cache.keys_max),
                 memory: Memory::new(cache.memory_bytes_max, evict),
                 purges: Purges::new(PURGES_RECENT),
                 edges: Edges::new(marks(kept.as_deref())),
                 identity,
                 tally: Arc::default(),
-                metrics: Metrics::new(),
+                metrics,
                 log: ArcSwapOption::new(log),
                 here: here.cloned(),
                 reloader: Reloader::new("a shield"),
                 checking: Mutex::default(),
-                held: AtomicUsize::new(0),
+                siblings: Arc::clone(&siblings),
                 shutdown: shutdown.clone(),
             }
         });
         let groups = shield.state().groups.clone();
         *shield.checking.lock() = groups.into_iter().map(|(name, group)| (name, shield.check(&group))).collect();
+        shutdown.spawn(siblings.run(shutdown.clone()));
         shutdown.spawn(sweep(Arc::downgrade(&shield), shutdown.clone()));
         shutdown.spawn(edge::follow(Arc::downgrade(&shield), kept, shutdown.clone()));
         Ok(shield)
@@ -198,13 +207,6 @@ impl Shield {
     /// Connections, and refusals by bound; the listener counts here too.
     pub fn tally(&self) -> &Arc<Tally> {
         &self.tally
-    }
-
-    /// A place among the requests that are held here for what comes next; `None` if all are taken.
-    fn hold(&self) -> Option<Held<'_>> {
-        let held = Held { shield: self };
-        let before = self.held.fetch_add(1, Ordering::Relaxed);
-        (before < self.state().config.limits.held_max).then_some(held)
     }
 
     /// Runs a fill to its end; a stop waits for it.

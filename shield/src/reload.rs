@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::config::Config;
 use crate::log::Log;
 use crate::upstream::{Group, Invalid};
-use crate::{Shield, State};
+use crate::{Error, Shield, State};
 
 /// Keys that a running shield cannot change beside its listener's, and why.
 const FIXED: [(&str, &str); 4] = [
@@ -69,8 +69,8 @@ impl Shield {
     /// Puts a checked configuration in force and says what that changed.
     ///
     /// # Errors
-    /// [`Invalid`] for a group of origins that cannot be; nothing has changed then.
-    pub fn reload(&self, mut new: Config) -> Result<Told, Invalid> {
+    /// [`Error`] for what cannot be; nothing has changed then.
+    pub fn reload(&self, mut new: Config) -> Result<Told, Error> {
         // Held to the end: two reloads at once would lose one's groups.
         let mut checking = self.checking.lock();
         let old = self.config();
@@ -81,7 +81,9 @@ impl Shield {
             new.tls.clone_from(&old.tls);
         }
         told.changed = differences(&old, &new);
+        self.siblings.reconfigure(&new.siblings)?;
         let groups = self.regroup(&old, &new)?;
+        let state = State::new(new.clone(), groups.clone(), &self.metrics, Some(&self.state()))?;
         for (name, group) in &groups {
             if !checking.contains_key(name) {
                 checking.insert(name.clone(), self.check(group));
@@ -93,7 +95,7 @@ impl Shield {
         }
         self.memory.set_bytes_max(new.cache.memory_bytes_max);
         self.metrics.retain(|name| new.routes.contains_key(name), |name| groups.contains_key(name));
-        self.state.store(Arc::new(State::new(new, groups)));
+        self.state.store(Arc::new(State { config: new, ..state }));
         self.metrics.reloaded(true);
         for Kept { key, why } in &told.kept {
             warn!(key, "not changed by the reload of the shield: {why}");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a client gets: of what is held its own share, with the age it has and what the shield did for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,9 +11,38 @@ use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 
+use crate::metrics;
 use crate::object::Object;
 use crate::semantics::cache_status::{self, Handling};
 use crate::semantics::{Outcome, RequestHead, Stored, fields, outcome};
+
+/// What the log and the counters are told of an answer; it travels with it, and is taken off before it leaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    pub(crate) outcome: metrics::Outcome,
+    /// The origin that was asked for it.
+    pub(crate) upstream: Option<Arc<str>>,
+}
+
+impl Default for Note {
+    fn default() -> Self {
+        Self { outcome: metrics::Outcome::Error, upstream: None }
+    }
+}
+
+impl Note {
+    fn of(handling: &Handling, object: &Object) -> Self {
+        let outcome = match handling {
+            Handling::Hit { .. } => metrics::Outcome::Hit,
+            Handling::StaleHit { .. } => metrics::Outcome::Stale,
+            Handling::Forwarded(forwarded) if forwarded.collapsed => metrics::Outcome::Collapsed,
+            Handling::Forwarded(_) => metrics::Outcome::Miss,
+            Handling::Own => metrics::Outcome::Error,
+        };
+        let upstream = matches!(handling, Handling::Forwarded(_)).then(|| Arc::clone(&object.origin));
+        Self { outcome, upstream }
+    }
+}
 
 /// A request's share of an answer.
 pub(crate) async fn of_object(
@@ -34,6 +64,7 @@ pub(crate) async fn of_object(
     let headers = response.headers_mut();
     fields::insert_age(headers, object.policy.age(Instant::now()));
     cache_status::append(headers, handling, detail);
+    response.extensions_mut().insert(Note::of(handling, object));
     response
 }
 

@@ -10,9 +10,11 @@ use headwater_media::path::{LivePath, Object};
 use http::Uri;
 use http::uri::PathAndQuery;
 
-use crate::config;
+use crate::guard::{Access, token};
 use crate::live::{self, Directives};
+use crate::metrics::{self, Metrics};
 use crate::upstream::Group;
+use crate::{Error, config};
 
 /// What of a live stream a URL names, as far as its path and query tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,25 +68,43 @@ pub struct Route {
     pub settings: config::Route,
     /// Where its misses go.
     pub group: Arc<Group>,
+    /// Who may ask.
+    pub access: Access,
+    /// What is counted of its answers.
+    pub counts: Arc<metrics::Route>,
+    /// What is counted of its fills.
+    pub fills: metrics::Upstream,
     hosts: Vec<String>,
 }
 
 impl Routes {
     /// Routes by configuration; `group` finds a group by name.
-    pub fn new(config: &config::Config, group: impl Fn(&str) -> Option<Arc<Group>>) -> Self {
+    ///
+    /// # Errors
+    /// If a network of one is none.
+    pub fn new(
+        config: &config::Config,
+        metrics: &Metrics,
+        group: impl Fn(&str) -> Option<Arc<Group>>,
+    ) -> Result<Self, Error> {
         let route = |(name, settings): (&String, &config::Route)| {
-            Some(Arc::new(Route {
+            let Some(group) = group(&settings.upstream) else { return Ok(None) };
+            Ok(Some(Arc::new(Route {
                 name: name.clone(),
                 tenant: settings.tenant.clone().unwrap_or_else(|| name.clone()),
                 hosts: settings.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
                 settings: settings.clone(),
-                group: group(&settings.upstream)?,
-            }))
+                group,
+                access: Access::new(settings).map_err(|source| Error::Route { route: name.clone(), source })?,
+                counts: metrics.route(name),
+                fills: metrics.upstream(&settings.upstream),
+            })))
         };
-        let mut all: Vec<_> = config.routes.iter().filter_map(route).collect();
+        let all: Result<Vec<_>, Error> = config.routes.iter().map(route).collect();
+        let mut all: Vec<_> = all?.into_iter().flatten().collect();
         // The longest prefix first; of equal ones a named host before any host.
         all.sort_by_key(|route| (std::cmp::Reverse(route.settings.prefix.len()), route.hosts.is_empty()));
-        Self { all }
+        Ok(Self { all })
     }
 
     /// The route of a request.
@@ -130,7 +150,10 @@ impl Route {
 
     /// The query as it is sent on.
     pub fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
-        live::canonical(query, &self.settings.ignored_parameters)
+        match token::strip(query) {
+            Cow::Borrowed(query) => live::canonical(query, &self.settings.ignored_parameters),
+            Cow::Owned(query) => Cow::Owned(live::canonical(&query, &self.settings.ignored_parameters).into_owned()),
+        }
     }
 
     /// Path and query as the origins are asked.

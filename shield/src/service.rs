@@ -12,6 +12,7 @@ use headwater_net::h1::{Answer, Head, Hits};
 use headwater_net::listener::Connection;
 use http::{Request, Response};
 
+use crate::guard::Edge;
 use crate::{Shield, hit};
 
 /// The shield on one connection.
@@ -25,13 +26,16 @@ pub struct Service {
 #[derive(Debug)]
 struct Inner {
     shield: Arc<Shield>,
-    connection: Connection,
+    edge: Edge,
 }
 
 impl Shield {
     /// What a listener serves its connections by.
     pub fn service(self: Arc<Self>) -> impl Fn(Connection) -> Service + Clone {
-        move |connection| Service { inner: Arc::new(Inner { shield: Arc::clone(&self), connection }) }
+        move |connection| {
+            let edge = self.state().guard.edge(&connection);
+            Service { inner: Arc::new(Inner { shield: Arc::clone(&self), edge }) }
+        }
     }
 }
 
@@ -54,7 +58,7 @@ impl tower::Service<Request<Body>> for Service {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
             let (parts, _) = request.into_parts();
-            Ok(inner.shield.answer(parts, &inner.connection).await)
+            Ok(inner.shield.answer(parts, &inner.edge).await)
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::edge::{Heard, Told};
 use crate::fill::{By, Failure, Fill, Ready};
 use crate::index::Lead;
 use crate::object::{Content, Head, Object, Pen};
-use crate::route::{Kind, Route};
+use crate::route::{self, Kind, Route};
 use crate::semantics::{self, Freshness, Policy, Reason, Verdict, fields};
 use crate::store::{Charge, Class, Epoch, Resident, Tags};
 use crate::upstream::{Answer, Ask, BodyError, Framing, Moment, OriginId, Resume};
@@ -55,6 +55,8 @@ pub(crate) struct Errand {
     pub(crate) epoch: Epoch,
     /// Origins whose playlist was found to be older than another's.
     pub(crate) behind: Vec<OriginId>,
+    /// A sibling asks: no other sibling is asked for it.
+    pub(crate) of_sibling: bool,
 }
 
 impl Errand {
@@ -82,7 +84,9 @@ impl Errand {
         let deadline = Instant::now() + self.route.hold();
         while answer.head.status == StatusCode::NOT_FOUND && self.ask.at_edge {
             let Some(next) = self.shield.edges.next(&self.route, &self.host, &self.path) else { break };
-            let Some(_held) = self.shield.hold() else { break };
+            let channel = route::channel(&self.path);
+            let state = self.shield.state.load_full();
+            let Ok(_held) = state.guard.hold(&self.route.tenant, channel) else { break };
             if tokio::time::timeout_at(deadline, next.published()).await.is_err() {
                 break;
             }
@@ -425,6 +429,7 @@ impl Errand {
             held: self.held.clone(),
             epoch: self.epoch,
             behind: self.behind.clone(),
+            of_sibling: self.of_sibling,
         }
     }
 

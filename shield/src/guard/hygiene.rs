@@ -79,7 +79,7 @@ const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'\\' && byte != b'#'
 }
 
-fn is_clean(path: &str) -> bool {
+pub(crate) fn is_clean(path: &str) -> bool {
     // One pass for what every request has: nothing is encoded, and no segment begins with a dot.
     let (mut before, mut simple) = (b'/', path.starts_with('/'));
     for byte in path.bytes() {
@@ -93,7 +93,7 @@ fn is_clean(path: &str) -> bool {
 }
 
 /// A second round of decoding must find nothing to decode, and the first must have hidden nothing.
-fn is_clean_decoded(path: &str) -> bool {
+pub(crate) fn is_clean_decoded(path: &str) -> bool {
     let Some(read) = decoded(path) else { return false };
     let dangerous = |b: &u8| b.is_ascii_control() || *b == b'\\';
     let slashes = read.iter().filter(|b| **b == b'/').count();

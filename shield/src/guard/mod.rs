@@ -154,6 +154,14 @@ impl Guard {
         &self.limits
     }
 
+    /// True if requests are counted or paced one by one; without that a hit takes no place.
+    pub fn is_metered(&self) -> bool {
+        let limits = &self.limits;
+        limits.edge_requests_per_second > 0
+            || limits.channel_requests_per_second > 0
+            || limits.edge_bytes_per_second > 0
+    }
+
     /// What is known of the edge at the other end of a connection; to be asked once for each.
     pub fn edge(&self, connection: &Connection) -> Edge {
         let peer = connection.peer.ip().to_canonical();
