@@ -18,10 +18,16 @@ use tokio_util::task::TaskTracker;
 pub struct Shutdown {
     asked: CancellationToken,
     closed: CancellationToken,
-    /// The same without a lock, for those who look at every request; set before `closed`.
-    is_closed: Arc<AtomicBool>,
+    /// The same without a lock, for those who look at every request; set before them.
+    is: Arc<Is>,
     work: TaskTracker,
     connections: TaskTracker,
+}
+
+#[derive(Debug, Default)]
+struct Is {
+    asked: AtomicBool,
+    closed: AtomicBool,
 }
 
 /// What a stop had to leave behind.
@@ -41,12 +47,13 @@ impl Shutdown {
 
     /// Asks every task to finish its work.
     pub fn start(&self) {
+        self.is.asked.store(true, Ordering::Release);
         self.asked.cancel();
     }
 
     /// True once asked.
     pub fn is_started(&self) -> bool {
-        self.asked.is_cancelled()
+        self.is.asked.load(Ordering::Acquire)
     }
 
     /// Waits until asked.
@@ -56,8 +63,8 @@ impl Shutdown {
 
     /// Tells every task to end now: nothing more is finished, listeners close, connections end with their last answer.
     pub fn close(&self) {
-        self.asked.cancel();
-        self.is_closed.store(true, Ordering::Release);
+        self.start();
+        self.is.closed.store(true, Ordering::Release);
         self.closed.cancel();
     }
 
@@ -69,7 +76,7 @@ impl Shutdown {
     /// For one task that looks often.
     pub(crate) fn closing(&self) -> Closing {
         let waiting = Box::pin(self.closed.clone().cancelled_owned());
-        Closing { is_closed: Arc::clone(&self.is_closed), waiting, waker: None }
+        Closing { is: Arc::clone(&self.is), waiting, waker: None }
     }
 
     /// Runs a task that finishes its work once [started](Self::started) and ends when [closed](Self::closed).
@@ -114,7 +121,7 @@ impl Shutdown {
 /// One task's wait for [`Shutdown::closed`]; a look costs a load.
 #[derive(Debug)]
 pub(crate) struct Closing {
-    is_closed: Arc<AtomicBool>,
+    is: Arc<Is>,
     waiting: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Who is woken; every other look at `waiting` would take a lock that all connections share.
     waker: Option<Waker>,
@@ -123,7 +130,7 @@ pub(crate) struct Closing {
 impl Closing {
     /// True once told to end now.
     pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::Acquire)
+        self.is.closed.load(Ordering::Acquire)
     }
 
     /// Ready once told to end now.

@@ -12,6 +12,9 @@ use http_body::Body as _;
 use super::date;
 use super::output::Output;
 
+/// Room for most heads, or for what is added to one that was prepared.
+const HEAD_BYTES: usize = 512;
+
 /// A status and fields, written once for many answers.
 #[derive(Clone, Debug)]
 pub struct Prepared {
@@ -49,14 +52,18 @@ impl<'a> Answer<'a> {
     /// Begins with a status, anew.
     pub fn status(&mut self, status: StatusCode) {
         self.output.clear();
-        status_line(self.output.text(), status);
+        let out = self.output.text();
+        out.reserve(HEAD_BYTES);
+        status_line(out, status);
         (self.status, self.dated) = (Some(status), false);
     }
 
     /// Begins with what was prepared, anew.
     pub fn prepared(&mut self, prepared: &Prepared) {
         self.output.clear();
-        self.output.text().extend_from_slice(&prepared.lines);
+        let out = self.output.text();
+        out.reserve(HEAD_BYTES + prepared.lines.len());
+        out.extend_from_slice(&prepared.lines);
         (self.status, self.dated) = (Some(prepared.status), prepared.dated);
     }
 
