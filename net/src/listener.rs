@@ -131,20 +131,22 @@ pub async fn serve<M, S>(
             let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(limits.unsent_bytes_max);
             let mut connection = Connection::new(peer);
             let stream = QuickAck { stream, quick_ack: Arc::clone(&connection.quick_ack) };
+            let (tally, drain) = (&tally, &drain);
             let served = match tls {
-                None => serve_stream(stream, service(connection), limits, &tally, &drain).await,
-                Some(acceptor) => match tokio::time::timeout(limits.handshake, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => {
-                        connection.certified = stream.get_ref().1.peer_certificates().is_some();
-                        serve_stream(stream, service(connection), limits, &tally, &drain).await
-                    }
-                    Ok(Err(error)) => Err(error.into()),
-                    Err(elapsed) => {
+                None => serve_stream(stream, service(connection), limits, tally, drain).await,
+                // Boxed: every plain connection would hold room for a handshake and its keys too.
+                Some(acceptor) => {
+                    Box::pin(async move {
                         let within = limits.handshake;
-                        tally.refuse("handshake_time", format_args!("expected a TLS handshake within {within:?}"));
-                        Err(elapsed.into())
-                    }
-                },
+                        let accepted = tokio::time::timeout(within, acceptor.accept(stream)).await.inspect_err(|_| {
+                            tally.refuse("handshake_time", format_args!("expected a TLS handshake within {within:?}"));
+                        });
+                        let stream = Box::new(accepted??);
+                        connection.certified = stream.get_ref().1.peer_certificates().is_some();
+                        serve_stream(stream, service(connection), limits, tally, drain).await
+                    })
+                    .await
+                }
             };
             if let Err(error) = served {
                 if let Some(error) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) {
