@@ -168,6 +168,8 @@ fn siblings(siblings: &Siblings) -> Checked {
         "the others alone, without this shield's own address",
         &format!("{:?}", siblings.own),
     )?;
+    let shared = siblings.key.is_some() || siblings.others.is_empty();
+    table.holds("key", shared, "a key that the siblings share", &"none")?;
     table.secrets("key", siblings.key.iter())
 }
 

@@ -2,6 +2,8 @@
 //! Groups of origins against origins that misbehave on purpose, over real sockets: origin, group and what is asked in
 //! one place, read top to bottom.
 
+#![allow(clippy::unwrap_used)]
+
 mod bodies;
 mod checks;
 mod failover;
