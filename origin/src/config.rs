@@ -53,6 +53,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Who may use the API.
     pub api: Api,
+    /// The lock: who may fetch what is for viewers.
+    pub shields: Shields,
     /// Settings of every channel that does not say otherwise.
     pub defaults: Channel,
     /// A channel by name, with what differs from the defaults.
@@ -87,6 +89,16 @@ pub struct Tls {
 pub struct Api {
     /// Bearer tokens; any one of them admits. None: anybody may read, changes are admitted from this machine alone.
     pub tokens: Vec<String>,
+}
+
+/// The lock: who may fetch what is for viewers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shields {
+    /// Keys of the shields in front. With any, what viewers fetch (`/live/` and `/time`) is answered where a request is
+    /// signed with one of them or comes with a certificate that `tls.client_ca` vouches for; anybody else gets 403.
+    /// Several let one be replaced.
+    pub keys: Vec<String>,
 }
 
 /// Bounds of ingest.
@@ -150,6 +162,7 @@ impl Default for Config {
             drain_seconds: 10,
             tls: None,
             api: Api::default(),
+            shields: Shields::default(),
             defaults: Channel::default(),
             channels: BTreeMap::new(),
             ingest: Ingest::default(),
@@ -238,6 +251,9 @@ impl Configuration for Config {
         }
         if self.api.tokens.iter().any(String::is_empty) {
             return Err(Error::value("api.tokens", "tokens of at least one character", &"\"\""));
+        }
+        if self.shields.keys.iter().any(String::is_empty) {
+            return Err(Error::value("shields.keys", "keys of at least one character", &"\"\""));
         }
         self.ingest.check()?;
         self.http.check(self.longest_segment())

@@ -128,6 +128,11 @@ impl Origin {
         self.config.load_full()
     }
 
+    /// What viewers fetch is for shields alone.
+    pub(crate) fn is_locked(&self) -> bool {
+        !self.config.load().shields.keys.is_empty()
+    }
+
     /// A channel that exists.
     pub fn channel(&self, name: &str) -> Option<Arc<Channel>> {
         self.channels.get(name).map(|c| Arc::clone(&c))
@@ -235,7 +240,10 @@ impl Origin {
     /// Every route of the origin and `more`, for a listener.
     pub fn service(self: Arc<Self>, more: Router) -> impl Fn(Connection) -> http::Service + Clone {
         let routes = listener::routes(self.router().merge(more));
-        move |connection| http::Service::new(Arc::clone(&self), routes(connection))
+        move |connection| {
+            let certified = connection.certified;
+            http::Service::new(Arc::clone(&self), routes(connection), certified)
+        }
     }
 
     /// Every route of the origin.

@@ -4,6 +4,7 @@
 pub mod api;
 mod hit;
 mod live;
+mod lock;
 mod manifest;
 mod respond;
 mod service;

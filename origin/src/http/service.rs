@@ -17,7 +17,7 @@ use http::{Request, Response};
 use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
-use super::{hit, live};
+use super::{hit, live, lock};
 use crate::Origin;
 
 type Routes = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -34,12 +34,14 @@ pub struct Service {
 struct Inner {
     origin: Arc<Origin>,
     routes: Routes,
+    /// The client showed a certificate that the listener's authority vouches for.
+    certified: bool,
 }
 
 impl Service {
     /// Serves `/live/` itself and leaves the rest to `routes`.
-    pub(crate) fn new(origin: Arc<Origin>, routes: Routes) -> Self {
-        Self { inner: Arc::new(Inner { origin, routes }) }
+    pub(crate) fn new(origin: Arc<Origin>, routes: Routes, certified: bool) -> Self {
+        Self { inner: Arc::new(Inner { origin, routes, certified }) }
     }
 }
 
@@ -53,6 +55,9 @@ impl tower::Service<Request<Body>> for Service {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if let Some(refused) = lock::refusal(&self.inner.origin, self.inner.certified, &request) {
+            return Box::pin(std::future::ready(Ok(refused)));
+        }
         if !request.uri().path().starts_with("/live/") {
             return Box::pin(self.inner.routes.clone().oneshot(request));
         }
@@ -64,7 +69,8 @@ impl tower::Service<Request<Body>> for Service {
 
 impl Hits for Service {
     fn hit(&self, head: &Head<'_>, answer: &mut Answer<'_>) -> bool {
-        hit::hit(&self.inner.origin, head, answer)
+        let open = self.inner.certified || !self.inner.origin.is_locked();
+        open && hit::hit(&self.inner.origin, head, answer)
     }
 }
 

@@ -9,6 +9,7 @@ mod consistency;
 mod delta;
 mod encoder;
 mod hints;
+mod lock;
 mod operation;
 mod playlist;
 mod reload;

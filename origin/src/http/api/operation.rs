@@ -21,6 +21,7 @@ use crate::{Config, Origin};
 pub(super) async fn config(State(origin): State<Arc<Origin>>) -> Response<Body> {
     let config = origin.config();
     let mut told = json!(*config);
+    told["shields"]["keys"] = json!(config.shields.keys.iter().map(|key| KeyId::of(key)).collect::<Vec<_>>());
     told["api"]["tokens"] = json!(config.api.tokens.iter().map(|token| KeyId::of(token)).collect::<Vec<_>>());
     told["defaults"] = channels::settings(&config.defaults);
     for (name, channel) in &config.channels {
