@@ -10,7 +10,7 @@ use headwater_net::Shutdown;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{check, demo, push, reference, serve};
+use crate::{check, demo, push, reference, serve, shield};
 
 /// Live HLS and DASH: origin, packager and shield in one program
 #[derive(Debug, Parser)]
@@ -24,7 +24,9 @@ pub(crate) struct Headwater {
 enum Command {
     /// Serve channels by a configuration
     Serve(serve::Options),
-    /// Start an origin with a live sample channel, and say where to watch it
+    /// Cache before HLS and DASH origins by a configuration
+    Shield(shield::Options),
+    /// Start an origin with a live sample channel and a shield, and say where to watch it
     Demo(demo::Options),
     /// Push a ladder to an origin in real time, as an encoder would
     Push(push::Options),
@@ -40,6 +42,7 @@ impl Command {
     const fn workers(&self) -> Option<NonZeroUsize> {
         match self {
             Self::Serve(options) => options.workers,
+            Self::Shield(options) => options.workers,
             Self::Demo(options) => options.workers,
             Self::Push(_) | Self::Check(_) | Self::Reference(_) => None,
         }
@@ -84,6 +87,7 @@ impl Headwater {
         let shutdown = on_signal()?;
         match self.command {
             Command::Serve(options) => serve::run(options, shutdown).await?,
+            Command::Shield(options) => shield::run(options, shutdown).await?,
             Command::Demo(options) => demo::run(options, shutdown).await?,
             Command::Push(options) => push::run(options, shutdown).await?,
             // Its exit code is its verdict.

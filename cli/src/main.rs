@@ -3,11 +3,14 @@
 
 mod check;
 mod command;
+mod config;
 mod demo;
+mod listen;
 mod push;
 mod reference;
 mod reload;
 mod serve;
+mod shield;
 mod watch;
 
 #[global_allocator]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Arg, CommandFactory};
 use headwater_origin::{config, http, metrics};
-use headwater_shield::{config as shield, metrics as shield_metrics};
+use headwater_shield as shield;
 
 use crate::check;
 use crate::command::Headwater;
@@ -34,16 +34,18 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Every file below the root and its text.
-fn files() -> [(&'static str, String); 9] {
+fn files() -> [(&'static str, String); 11] {
     [
         ("headwater.example.toml", config::reference::example()),
-        ("headwater.shield.example.toml", shield::reference::example()),
+        ("headwater.shield.example.toml", shield::config::reference::example()),
         ("docs/reference/api.md", http::api::page()),
         ("docs/reference/cli.md", page()),
         ("docs/reference/configuration.md", config::reference::page()),
-        ("docs/reference/shield-configuration.md", shield::reference::page()),
-        ("docs/reference/metrics.md", metrics::page() + &shield_metrics::page()),
+        ("docs/reference/shield-configuration.md", shield::config::reference::page()),
+        ("docs/reference/metrics.md", metrics::page() + &shield::metrics::page()),
         ("docs/reference/rules.md", check::reference()),
+        ("docs/reference/shield-api.md", shield::admin::page()),
+        ("docs/reference/shield-openapi.json", shield::admin::document().to_owned()),
         ("docs/reference/openapi.json", http::api::document().to_owned()),
     ]
 }

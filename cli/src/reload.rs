@@ -1,15 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The configuration read anew, on SIGHUP and by `POST /api/v1/reload`: all of it is good, or nothing changes.
+//! The configuration read anew, on SIGHUP and by either server's API: all of it is good, or nothing changes.
 
+use headwater_net::reload::Request;
 use headwater_origin::Reload;
+use headwater_shield::Told;
 use tokio::signal::unix::Signal;
-use tracing::info;
+use tokio::sync::mpsc::Receiver;
 
-use crate::serve::{Options, Running, files};
+/// What a reload did to each server of the process.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) origin: Option<Reload>,
+    pub(crate) shield: Option<Told>,
+}
 
-/// Reloads whenever asked to; ends with the last who can ask.
-pub(crate) async fn follow(running: &Running, options: &Options, mut hangup: Signal) {
-    let Some(mut requests) = running.origin.reload_requests() else { return };
+/// Who asks for a reload, beside the signal.
+#[derive(Debug, Default)]
+pub(crate) struct Askers {
+    pub(crate) origin: Option<Receiver<Request<Reload>>>,
+    pub(crate) shield: Option<Receiver<Request<Told>>>,
+}
+
+/// Reloads whenever asked to; ends when no signal can come any more.
+pub(crate) async fn follow(mut hangup: Signal, mut askers: Askers, reload: impl Fn() -> Result<Done, String>) {
+    let nobody = || "expected a server that this process runs".to_owned();
     loop {
         tokio::select! {
             asked = hangup.recv() => {
@@ -17,27 +31,26 @@ pub(crate) async fn follow(running: &Running, options: &Options, mut hangup: Sig
                     return;
                 }
                 // What came of it is in the log.
-                let _ = reload(running, options);
+                let _ = reload();
             }
-            Some(answer) = requests.recv() => {
-                // Whoever asked may have left.
-                let _ = answer.send(reload(running, options));
+            // Whoever asked may have left.
+            answer = next(&mut askers.origin) => {
+                let _ = answer.send(reload().and_then(|done| done.origin.ok_or_else(nobody)));
+            }
+            answer = next(&mut askers.shield) => {
+                let _ = answer.send(reload().and_then(|done| done.shield.ok_or_else(nobody)));
             }
         }
     }
 }
 
-/// One line says why not.
-fn reload(running: &Running, options: &Options) -> Result<Reload, String> {
-    let refused = |error: anyhow::Error| {
-        let why = format!("{error:#}");
-        running.origin.reload_refused(&why);
-        why
-    };
-    let config = options.load().map_err(refused)?;
-    if let (Some(acceptor), Some(tls)) = (&running.tls, &config.tls) {
-        acceptor.reload(&files(tls)).map_err(|error| refused(error.into()))?;
-        info!(certificate = %tls.certificate.display(), "certificate read anew");
+/// The next request; none ever comes where nobody can ask.
+async fn next<T>(askers: &mut Option<Receiver<T>>) -> T {
+    match askers {
+        Some(requests) => match requests.recv().await {
+            Some(request) => request,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
-    Ok(running.origin.reload(config))
 }

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `headwater serve`: the origin by its configuration, until it is told to stop.
+//! `headwater serve`: the origin by its configuration, and a shield before it where one is wished, until it is told to
+//! stop.
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use headwater_net::shutdown::Left;
-use headwater_net::{Shutdown, listener, tls};
+use headwater_net::{Shutdown, tls};
 use headwater_origin::config::Tls;
-use headwater_origin::{Clock, Config, Origin};
-use tokio::net::TcpListener;
+use headwater_origin::{Clock, Origin};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use crate::{reload, watch};
+use crate::config::Config;
+use crate::listen::{self, Bound, Listening};
+use crate::reload::{self, Askers, Done};
+use crate::{shield, watch};
 
 /// Where the configuration is, and what overrides it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// Listen here
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// Run a shield before the origin, in this process, and have it listen here
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    shield: Option<SocketAddr>,
     /// Keep headers and numbering here across restarts
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -49,8 +53,8 @@ pub(crate) struct Options {
 
 impl Options {
     /// Options that say where to listen and to keep state, if that is said.
-    pub(crate) fn over(listen: Option<SocketAddr>, data_dir: Option<PathBuf>) -> Self {
-        Self { listen, data_dir, ..Self::default() }
+    pub(crate) fn over(listen: Option<SocketAddr>, shield: Option<SocketAddr>, data_dir: Option<PathBuf>) -> Self {
+        Self { listen, shield, data_dir, ..Self::default() }
     }
 
     /// Reads the configuration: the file, over it the environment, over both these options.
@@ -59,26 +63,30 @@ impl Options {
     /// Names the file, the line or the variable, and the key.
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
         let Some(path) = &self.config else { return self.layer("") };
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("expected a configuration in {}", path.display()))?;
+        let text = listen::text(Some(path))?;
         self.layer(&text).with_context(|| format!("in {}", path.display()))
     }
 
     /// As [`Self::load`], from a text.
     pub(crate) fn layer(&self, text: &str) -> anyhow::Result<Config> {
-        let utf8 = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-        let variables: Vec<_> = std::env::vars_os().filter_map(utf8).collect();
-        let mut config = Config::layered(text, &variables)?;
+        let mut config: Config = listen::layer(text)?;
+        if let Some(listen) = self.shield {
+            config.shield.get_or_insert_default().listen = listen;
+        }
+        if let Some(shield) = &mut config.shield {
+            shield::before_origin(shield);
+        }
+        let origin = &mut config.origin;
         if let Some(listen) = self.listen {
-            config.listen = listen;
+            origin.listen = listen;
         }
         if self.data_dir.is_some() {
-            config.data_dir.clone_from(&self.data_dir);
+            origin.data_dir.clone_from(&self.data_dir);
         }
-        config.channels_from_push |= self.channels_from_push;
+        origin.channels_from_push |= self.channels_from_push;
         if let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) {
-            let client_ca = config.tls.and_then(|tls| tls.client_ca);
-            config.tls = Some(Tls { certificate: certificate.clone(), key: key.clone(), client_ca });
+            let client_ca = origin.tls.take().and_then(|tls| tls.client_ca);
+            origin.tls = Some(Tls { certificate: certificate.clone(), key: key.clone(), client_ca });
         }
         Ok(config)
     }
@@ -89,69 +97,101 @@ pub(crate) fn files(tls: &Tls) -> tls::Files {
     tls::Files { certificate: tls.certificate.clone(), key: tls.key.clone(), client_ca: tls.client_ca.clone() }
 }
 
-/// A running origin.
+/// A running origin, and the shield before it.
 pub(crate) struct Running {
     pub(crate) origin: Arc<Origin>,
-    pub(crate) address: SocketAddr,
-    pub(crate) scheme: &'static str,
-    pub(crate) tls: Option<Arc<tls::Acceptor>>,
+    pub(crate) listening: Listening,
+    pub(crate) shield: Option<shield::Running>,
 }
 
-/// Binds and starts an origin; it serves until `shutdown`.
+/// Binds and starts an origin and its shield; they serve until `shutdown`.
 pub(crate) async fn start(config: Config, shutdown: &Shutdown) -> anyhow::Result<Running> {
-    let tls = config.tls.as_ref().map(|tls| tls::Acceptor::new(&files(tls))).transpose()?.map(Arc::new);
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let socket =
-        TcpListener::bind(config.listen).await.with_context(|| format!("expected to listen on {}", config.listen))?;
-    let address = socket.local_addr()?;
+    let Config { origin: config, shield } = config;
+    let bound = Bound::new(config.listen, config.tls.as_ref().map(files).as_ref()).await?;
     let origin = Origin::start(config, Clock::System, shutdown.clone())?;
     let service = Arc::clone(&origin).service(watch::router());
-    let (limits, tally) = (origin.config().http.listener.limits(), Arc::clone(origin.tally()));
-    tokio::spawn(listener::serve(socket, tls.clone(), service, limits, tally, shutdown.clone()));
-    Ok(Running { origin, address, scheme, tls })
+    let limits = origin.config().http.listener.limits();
+    let listening = bound.serve(service, limits, origin.tally(), shutdown);
+    let shield = match shield {
+        Some(config) => Some(shield::start(config, Some(&origin), shutdown).await?),
+        None => None,
+    };
+    Ok(Running { origin, listening, shield })
 }
 
-/// Lets encoders, segments in progress and open requests finish, and says what was left.
-pub(crate) async fn drain(origin: &Origin, shutdown: &Shutdown) {
-    let deadline = origin.config().drain();
-    let left = shutdown.finished(deadline).await;
-    if left == Left::default() {
-        info!("stopped, nothing was left");
-        return;
+impl Running {
+    /// Lets encoders, segments in progress and open requests finish, and says what was left.
+    pub(crate) async fn drain(&self, shutdown: &Shutdown) {
+        let shield = self.shield.as_ref().map(|running| running.shield.config().drain());
+        listen::drain(self.origin.config().drain().max(shield.unwrap_or_default()), shutdown).await;
+        if let Some(running) = &self.shield {
+            running.shield.close_log();
+        }
     }
-    let (channels, connections) = (left.work, left.connections);
-    warn!(channels, connections, "stopped with these unfinished after {} s", deadline.as_secs());
+
+    /// Reads the configuration anew: all of it is good, or nothing changes.
+    fn reload(&self, options: &Options) -> Result<Done, String> {
+        let refused = |error: anyhow::Error| {
+            let why = format!("{error:#}");
+            self.origin.reload_refused(&why);
+            if let Some(running) = &self.shield {
+                running.refused(&error);
+            }
+            why
+        };
+        if let Some(running) = &self.shield {
+            running.shield.reopen_log();
+        }
+        let Config { origin, shield } = options.load().map_err(refused)?;
+        self.listening.reload(origin.tls.as_ref().map(files).as_ref()).map_err(|error| refused(error.into()))?;
+        if self.shield.is_some() != shield.is_some() {
+            warn!("not changed by the reload: a shield begins or ends with a restart");
+        }
+        // NB: first what may be refused.
+        let told = match (&self.shield, shield) {
+            (Some(running), Some(config)) => Some(running.reload(config).map_err(refused)?),
+            _ => None,
+        };
+        Ok(Done { origin: Some(self.origin.reload(origin)), shield: told })
+    }
 }
 
 /// Serves until `shutdown`.
 ///
 /// # Errors
-/// If the configuration is wrong or the address cannot be had.
+/// If the configuration is wrong or an address cannot be had.
 pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
     let config = options.load()?;
     if options.check_config {
-        if let Some(tls) = &config.tls {
+        if let Some(tls) = &config.origin.tls {
             tls::Acceptor::new(&files(tls))?;
         }
-        println!("the configuration is in order: {} channels, listening on {}", config.channels.len(), config.listen);
+        let (channels, listen) = (config.origin.channels.len(), config.origin.listen);
+        println!("the configuration is in order: {channels} channels, listening on {listen}");
         return Ok(());
     }
     // NB: before anybody can send one: a hang-up that nobody waits for ends a process.
     let hangup = signal(SignalKind::hangup())?;
-    let keyless = config.channels_from_push && config.defaults.keys.is_empty();
+    let keyless = config.origin.channels_from_push && config.origin.defaults.keys.is_empty();
     let running = start(config, &shutdown).await?;
-    info!(address = %running.address, scheme = running.scheme, channels = running.origin.channels().len(), "serving");
+    let Running { origin, listening, shield } = &running;
+    info!(address = %listening.address, scheme = listening.scheme(), channels = origin.channels().len(), "serving");
+    if let Some(shield) = shield {
+        info!(address = %shield.listening.address, scheme = shield.listening.scheme(), "shielding");
+    }
     if keyless {
         warn!(
             "any push may begin a channel and no stream key is set: give defaults.keys unless the network is trusted"
         );
     }
-    let reloading = reload::follow(&running, &options, hangup);
+    let asks_shield = shield.as_ref().and_then(|running| running.shield.reload_requests());
+    let askers = Askers { origin: origin.reload_requests(), shield: asks_shield };
+    let reloading = reload::follow(hangup, askers, || running.reload(&options));
     tokio::select! {
         () = reloading => {}
         () = shutdown.started() => {}
     }
     info!("stopping");
-    drain(&running.origin, &shutdown).await;
+    running.drain(&shutdown).await;
     Ok(())
 }

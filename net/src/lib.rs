@@ -2,7 +2,9 @@
 //! Server plumbing that knows no media: listeners, TLS, shutdown, growing bodies, ranges, compression,
 //! configuration, metrics.
 
+pub mod access;
 pub mod config;
+pub mod description;
 pub mod growing;
 pub mod gzip;
 pub mod h1;

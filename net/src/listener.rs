@@ -57,10 +57,11 @@ impl Connection {
     }
 }
 
+/// A router on one connection.
+pub type Routes = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
 /// What serves a router's routes on every connection; handlers find the [`Connection`] among the request's extensions.
-pub fn routes(
-    router: Router,
-) -> impl Fn(Connection) -> BoxCloneSyncService<Request<Body>, Response<Body>, Infallible> + Clone {
+pub fn routes(router: Router) -> impl Fn(Connection) -> Routes + Clone {
     move |connection| {
         BoxCloneSyncService::new(router.clone().map_request(move |mut request: Request<Body>| {
             request.extensions_mut().insert(connection.clone());

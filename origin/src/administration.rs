@@ -8,11 +8,10 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use headwater_media::ChannelId;
+pub use headwater_net::access::KeyId;
 use ring::rand::{SecureRandom, SystemRandom};
-use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{info, warn};
-use utoipa::ToSchema;
 
 use crate::channel::{Channel, Ledger, Source};
 use crate::{Origin, config};
@@ -24,24 +23,6 @@ pub(crate) type Made = BTreeMap<ChannelId, Map<String, Value>>;
 const KEYS_MAX: usize = 64;
 /// Bytes of a new key.
 const KEY_BYTES: usize = 24;
-
-/// Tells a key apart without telling it: the beginning of its SHA-256.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(value_type = String, example = "2bb80d537b1d")]
-pub struct KeyId(String);
-
-impl KeyId {
-    /// The name of `key`.
-    pub fn of(key: &str) -> Self {
-        let digest = ring::digest::digest(&ring::digest::SHA256, key.as_bytes());
-        Self(digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
-    }
-
-    /// As text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// Why a change was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,6 +2,7 @@
 //! The shield: takes the misses of CDN edges, asks an origin once for each object, and hides from viewers when an origin
 //! dies.
 
+pub mod admin;
 pub mod config;
 mod durable;
 mod edge;

@@ -178,8 +178,6 @@ pub struct Metrics {
     reloads: Family<OutcomeLabel, Counter>,
     /// Requests that joined another's fill.
     pub collapsed: Counter,
-    /// Requests held now for what comes next.
-    pub held: Gauge,
     /// Fills under way.
     pub filling: Gauge,
     /// Fills that went on from another origin after the first had broken off.
@@ -202,6 +200,8 @@ pub(crate) struct Scraped {
     pub(crate) memory: Gauge,
     pub(crate) memory_max: Gauge,
     pub(crate) objects: Gauge,
+    pub(crate) keys: Gauge,
+    pub(crate) held: Gauge,
     pub(crate) evicted: Counter,
     pub(crate) disk: Gauge,
     pub(crate) connections: Gauge,
@@ -211,6 +211,7 @@ pub(crate) struct Scraped {
     pub(crate) origin_failed: Family<OriginLabel, Counter>,
     pub(crate) origin_hedges: Family<OriginLabel, Counter>,
     pub(crate) origin_resumed: Family<OriginLabel, Counter>,
+    pub(crate) origin_stale: Family<OriginLabel, Counter>,
     pub(crate) origin_connections: Family<OriginLabel, Gauge>,
     pub(crate) origin_in_flight: Family<OriginLabel, Gauge>,
     pub(crate) origin_head: Family<OriginLabel, Seconds>,
@@ -218,17 +219,16 @@ pub(crate) struct Scraped {
     pub(crate) stalled: Family<OriginLabel, Gauge>,
     pub(crate) switches: Family<UpstreamLabel, Counter>,
     pub(crate) hedged: Family<UpstreamLabel, Counter>,
-    pub(crate) retries: Family<UpstreamLabel, Counter>,
 }
 
 impl Scraped {
-    #[allow(dead_code)]
     fn clear(&self) {
         self.up.clear();
         self.origin_requests.clear();
         self.origin_failed.clear();
         self.origin_hedges.clear();
         self.origin_resumed.clear();
+        self.origin_stale.clear();
         self.origin_connections.clear();
         self.origin_in_flight.clear();
         self.origin_head.clear();
@@ -236,12 +236,10 @@ impl Scraped {
         self.stalled.clear();
         self.switches.clear();
         self.hedged.clear();
-        self.retries.clear();
     }
 }
 
 /// Sets a counter that something else has counted.
-#[allow(dead_code)]
 pub(crate) fn told(counter: &Counter, count: u64) {
     counter.inner().store(count, Ordering::Relaxed);
 }
@@ -273,7 +271,6 @@ impl Metrics {
             refused: Family::default(),
             reloads: Family::default(),
             collapsed: Counter::default(),
-            held: Gauge::default(),
             filling: Gauge::default(),
             resumed: Counter::default(),
             disk_hits: Counter::default(),
@@ -305,12 +302,13 @@ impl Metrics {
         d.add("channel_misses", None, CHANNEL, "Requests that were not", of(Told::Misses));
         d.add("channel_origin_requests", None, CHANNEL, "Requests to origins", of(Told::OriginRequests));
         d.add("collapsed", None, &[], "Requests that joined another's fill", self.collapsed.clone());
-        d.add("held", None, &[], "Requests held now for what comes next", self.held.clone());
+        d.add("held", None, &[], "Requests held now for what comes next", s.held.clone());
         d.add("filling", None, &[], "Fills under way", self.filling.clone());
         d.add("prefetched", None, &[], "Objects asked for before an edge did", self.prefetched.clone());
         d.add("memory", bytes(), &[], "Objects in memory, those that are arriving included", s.memory.clone());
         d.add("memory_max", bytes(), &[], "Bound of objects in memory", s.memory_max.clone());
         d.add("objects", None, &[], "Objects in memory", s.objects.clone());
+        d.add("keys", None, &[], "URLs of which something is known", s.keys.clone());
         d.add("evicted", None, &[], "Objects that left memory for others", s.evicted.clone());
         d.add("disk", bytes(), &[], "Objects on disk", s.disk.clone());
         d.add("disk_hits", None, &[], "Objects found on disk", self.disk_hits.clone());
@@ -336,10 +334,18 @@ impl Metrics {
         d.add("fills_resumed", None, &[], "Fills that went on from another origin", self.resumed.clone());
         d.add("upstream_up", None, ORIGIN, "1: the origin is up; 0: it is down", s.up.clone());
         d.add("upstream_requests", None, ORIGIN, "Requests sent, checks not counted", s.origin_requests.clone());
-        d.add("upstream_failed", None, ORIGIN, "Requests that got no usable answer", s.origin_failed.clone());
+        d.add(
+            "upstream_failed",
+            None,
+            ORIGIN,
+            "Requests that got no usable answer; the next origin was asked",
+            s.origin_failed.clone(),
+        );
         let hedges = "Requests sent to it because another was slow";
         d.add("upstream_hedges", None, ORIGIN, hedges, s.origin_hedges.clone());
         d.add("upstream_resumed", None, ORIGIN, "Bodies of another that it went on with", s.origin_resumed.clone());
+        let stale = "Kept connections that had ended unnoticed; their requests were sent again";
+        d.add("upstream_stale", None, ORIGIN, stale, s.origin_stale.clone());
         d.add("upstream_connections", None, ORIGIN, "Connections open now", s.origin_connections.clone());
         d.add("upstream_in_flight", None, ORIGIN, "Requests open now", s.origin_in_flight.clone());
         d.add("upstream_head", seconds(), ORIGIN, "How long its heads take, smoothed", s.origin_head.clone());
@@ -348,7 +354,6 @@ impl Metrics {
         d.add("upstream_stalled", None, ORIGIN, "Channels whose playlist stalls there", s.stalled.clone());
         d.add("switches", None, UPSTREAM, "Channels switched from one origin to another", s.switches.clone());
         d.add("hedged", None, UPSTREAM, "Requests given to a second origin too", s.hedged.clone());
-        d.add("retries", None, UPSTREAM, "Requests given to the next origin, for the first failed", s.retries.clone());
     }
 
     /// The counters of a route's answers.
@@ -400,7 +405,6 @@ impl Metrics {
     }
 
     /// Copies what every bound has counted, the listener's too.
-    #[allow(dead_code)]
     pub(crate) fn count_refused(&self, tally: &Tally) {
         for (bound, count) in tally.refused() {
             told(&self.refused.get_or_create(&BoundLabel { bound }), count);
@@ -413,7 +417,6 @@ impl Metrics {
     }
 
     /// The exposition text (OpenMetrics). `look` reads what is told by the state of the moment.
-    #[allow(dead_code)]
     pub(crate) fn scrape(&self, look: impl FnOnce(&Scraped)) -> String {
         let registry = self.registry.lock();
         self.scraped.clear();

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use headwater_net::config::Http;
 use headwater_net::reload::{BOUND, Kept, LISTENER, Request, TLS, differences, keep_fixed};
@@ -25,6 +26,9 @@ const FIXED: [(&str, &str); 4] = [
     ("cache.disk_dir", "what is on disk stays where it is: restart to keep it elsewhere"),
     ("cache.keys_max", "the index has it since it was made: restart for another"),
 ];
+
+/// A disk that hangs must not keep a stop from its end.
+const LOG_CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a reload did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -63,6 +67,13 @@ impl Shield {
     pub fn reopen_log(&self) {
         if let Some(log) = &*self.log.load() {
             log.reopen();
+        }
+    }
+
+    /// Writes what the access log has left to write. Blocks until then, not for long.
+    pub fn close_log(&self) {
+        if let Some(log) = &*self.log.load() {
+            log.close(LOG_CLOSED_WITHIN);
         }
     }
 

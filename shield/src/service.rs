@@ -9,9 +9,11 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use headwater_net::h1::{Answer, Head, Hits};
-use headwater_net::listener::Connection;
+use headwater_net::listener::{self, Connection, Routes};
 use http::{Request, Response};
+use tower::ServiceExt;
 
+use crate::admin::{self, FOLDER};
 use crate::guard::Edge;
 use crate::{Shield, hit};
 
@@ -27,14 +29,19 @@ pub struct Service {
 struct Inner {
     shield: Arc<Shield>,
     edge: Edge,
+    /// What is the shield's own here, unless that has a listener to itself.
+    own: Option<Routes>,
 }
 
 impl Shield {
     /// What a listener serves its connections by.
     pub fn service(self: Arc<Self>) -> impl Fn(Connection) -> Service + Clone {
+        let elsewhere = self.state().config.admin_listen.is_some();
+        let own = (!elsewhere).then(|| listener::routes(admin::router(&self)));
         move |connection| {
+            let own = own.as_ref().map(|own| own(connection.clone()));
             let edge = self.state().guard.edge(&connection);
-            Service { inner: Arc::new(Inner { shield: Arc::clone(&self), edge }) }
+            Service { inner: Arc::new(Inner { shield: Arc::clone(&self), edge, own }) }
         }
     }
 }
@@ -56,6 +63,11 @@ impl tower::Service<Request<Body>> for Service {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let inner = Arc::clone(&self.inner);
+        if let Some(own) = &inner.own
+            && request.uri().path().starts_with(FOLDER)
+        {
+            return Box::pin(own.clone().oneshot(request));
+        }
         Box::pin(async move {
             let (parts, _) = request.into_parts();
             Ok(inner.shield.answer(parts, &inner.edge).await)

@@ -272,6 +272,18 @@ impl Group {
         self.known.machine.lock().stalls()
     }
 
+    /// Takes an origin out, as if it were down, or back in: for work on it, and for drills. It is asked last, not never,
+    /// for one that answers is better than none. `None` if there is no origin of this address, else whether that is a
+    /// change.
+    pub fn drain(&self, address: &str, drained: bool) -> Option<bool> {
+        let id = self.members.load().origins.iter().find(|origin| *origin.name == *address)?.id;
+        let changed = self.known.machine.lock().drain(id, drained, now());
+        if changed {
+            self.known.tell();
+        }
+        Some(changed)
+    }
+
     fn transport(
         &self,
         text: &str,

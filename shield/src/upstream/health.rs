@@ -36,6 +36,8 @@ pub enum Fault {
     Status(u16),
     /// A check was answered with this status.
     Check(u16),
+    /// The operator took it out.
+    Drained,
 }
 
 impl fmt::Display for Fault {
@@ -48,6 +50,7 @@ impl fmt::Display for Fault {
             Self::Stalled => write!(f, "body stood still"),
             Self::Status(status) => write!(f, "status {status}"),
             Self::Check(status) => write!(f, "health check answered {status}"),
+            Self::Drained => write!(f, "drained by the operator"),
         }
     }
 }
@@ -65,6 +68,8 @@ pub enum Change {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     down: Option<(Instant, Fault)>,
+    /// Since when the operator has it taken out, whatever checks say.
+    drained: Option<Instant>,
     checks_good: u32,
     bad: u32,
     last_fault: Option<Fault>,
@@ -131,6 +136,7 @@ impl Health {
     /// It may be asked first. Without checks an origin that is down is tried again after a while.
     pub fn is_up(&self, now: Instant, rules: &Rules) -> bool {
         match self.down {
+            _ if self.drained.is_some() => false,
             None => true,
             Some((since, _)) => rules.interval.is_none() && now.saturating_duration_since(since) >= rules.hold_down,
         }
@@ -143,7 +149,14 @@ impl Health {
 
     /// Since when and why it is down.
     pub fn down(&self) -> Option<(Instant, Fault)> {
-        self.down
+        self.drained.map(|since| (since, Fault::Drained)).or(self.down)
+    }
+
+    /// Takes it out, or back in as it is then. True if that is a change.
+    pub fn drain(&mut self, drained: bool, now: Instant) -> bool {
+        let before = self.drained;
+        self.drained = drained.then(|| before.unwrap_or(now));
+        before.is_some() != drained
     }
 
     /// Nothing at all came from it since `then`.

@@ -124,6 +124,15 @@ impl Machine {
         change.is_some()
     }
 
+    /// Takes an origin out or back in; true if that is a change.
+    pub(super) fn drain(&mut self, origin: OriginId, drained: bool, now: Instant) -> bool {
+        let changed = self.member(origin).is_some_and(|(_, health)| health.drain(drained, now));
+        if changed {
+            info!(group = %self.group, origin = %self.name(origin), drained, "an origin is drained or no longer so");
+        }
+        changed
+    }
+
     pub(super) fn stalled(&mut self, origin: OriginId, channel: &Arc<str>, stall: Stall, now: Instant) -> bool {
         let Some(&(preferred, _)) = self.members.first() else { return false };
         if self.members.iter().all(|(id, _)| *id != origin) {

@@ -1,119 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who may use the API: whoever shows one of the tokens; where there are none anybody may read, and whoever works on
-//! this machine may change.
+//! The API behind those who may use it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
+use headwater_net::access::{self, CHALLENGE, Refused};
 use headwater_net::listener::Connection;
-use http::header::{AUTHORIZATION, FORWARDED, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
+use http::Response;
+use http::header::WWW_AUTHENTICATE;
 
 use super::problem;
 use crate::Origin;
-use crate::ingest::auth::known;
 
 /// Lets those pass who may read.
 pub(super) async fn read(State(origin): State<Arc<Origin>>, request: Request, next: Next) -> Response<Body> {
-    let tokens = &origin.config().api.tokens;
-    if tokens.is_empty() || has_token(tokens, request.headers()) { next.run(request).await } else { unauthorised() }
+    match access::read(&origin.config().api.tokens, request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refuse(refused),
+    }
 }
 
 /// Lets those pass who may change, or read what is not for everybody.
 pub(super) async fn change(State(origin): State<Arc<Origin>>, request: Request, next: Next) -> Response<Body> {
-    let tokens = &origin.config().api.tokens;
-    if !tokens.is_empty() {
-        return if has_token(tokens, request.headers()) { next.run(request).await } else { unauthorised() };
-    }
     let peer = request.extensions().get::<Connection>().map(|connection| connection.peer.ip());
-    if let Err(why) = local(peer, request.uri(), request.headers()) {
-        let words = format!("expected a request from this machine while no api.tokens are configured, {why}");
-        return problem(StatusCode::FORBIDDEN, &words);
+    match access::change(&origin.config().api.tokens, peer, request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refuse(refused),
     }
-    next.run(request).await
 }
 
-fn unauthorised() -> Response<Body> {
-    let mut response = problem(StatusCode::UNAUTHORIZED, "expected one of api.tokens: Authorization: Bearer …");
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"api\""));
+fn refuse(refused: Refused) -> Response<Body> {
+    let mut response = problem(refused.status(), &refused.to_string());
+    if refused == Refused::Token {
+        response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+    }
     response
-}
-
-fn has_token(tokens: &[String], headers: &HeaderMap) -> bool {
-    let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.split_once(' '));
-    shown.is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && known(tokens, token.trim()))
-}
-
-/// From this machine, and not on behalf of somebody else: a proxy here, or a page that a browser here was sent by
-/// another site, whose name may even lead here.
-fn local(peer: Option<IpAddr>, uri: &Uri, headers: &HeaderMap) -> Result<(), &'static str> {
-    if !peer.is_some_and(|ip| ip.to_canonical().is_loopback()) {
-        return Err("this one is from another");
-    }
-    if headers.contains_key(FORWARDED) || headers.contains_key("x-forwarded-for") || headers.contains_key("via") {
-        return Err("this one came through a proxy");
-    }
-    let text = |value: Option<&HeaderValue>| value.and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let host = uri.authority().map(|a| a.as_str().to_owned()).or_else(|| text(headers.get(HOST)));
-    if !host.as_deref().is_some_and(is_local_name) {
-        return Err("this one is for another host");
-    }
-    match text(headers.get(ORIGIN)) {
-        Some(origin) if !origin.split_once("://").is_some_and(|(_, host)| is_local_name(host)) => {
-            Err("this one is of a page of another site")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// `localhost` or a loopback address, with or without a port.
-fn is_local_name(authority: &str) -> bool {
-    let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ask(peer: &str, headers: &[(&'static str, &str)]) -> Result<(), &'static str> {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(*name, value.parse().unwrap());
-        }
-        local(Some(peer.parse().unwrap()), &Uri::from_static("/api/v1/reload"), &map)
-    }
-
-    #[test]
-    fn only_whoever_works_on_this_machine_is_local() {
-        assert_eq!(ask("127.0.0.1", &[("host", "127.0.0.1:8080")]), Ok(()));
-        assert_eq!(ask("::1", &[("host", "[::1]:8080"), ("origin", "http://localhost:8080")]), Ok(()));
-        assert_eq!(ask("::ffff:127.0.0.1", &[("host", "localhost")]), Ok(()));
-        assert_eq!(ask("10.0.0.1", &[("host", "127.0.0.1")]), Err("this one is from another"));
-        assert_eq!(
-            ask("127.0.0.1", &[("host", "localhost"), ("x-forwarded-for", "10.0.0.1")]),
-            Err("this one came through a proxy")
-        );
-        assert_eq!(ask("127.0.0.1", &[("host", "evil.example:8080")]), Err("this one is for another host"));
-        assert_eq!(
-            ask("127.0.0.1", &[("host", "localhost"), ("origin", "https://evil.example")]),
-            Err("this one is of a page of another site")
-        );
-        assert!(ask("127.0.0.1", &[("host", "localhost"), ("origin", "null")]).is_err());
-        assert!(local(None, &Uri::from_static("/"), &HeaderMap::new()).is_err());
-    }
-
-    #[test]
-    fn any_token_admits_and_nothing_else() {
-        let tokens = ["old".to_owned(), "new".to_owned()];
-        let shows = |value: &'static str| {
-            has_token(&tokens, &HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]))
-        };
-        assert!(shows("Bearer new") && shows("bearer old"));
-        assert!(!shows("Bearer ne") && !shows("Basic new") && !shows("new") && !has_token(&tokens, &HeaderMap::new()));
-    }
 }

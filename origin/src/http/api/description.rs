@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The API's description of itself (OpenAPI 3.1), from the handlers and types, and pages that people read.
 
-use std::fmt::Write;
 use std::sync::LazyLock;
 
 use axum::body::Body;
+use headwater_net::description::{self, Token};
 use http::Response;
 use serde_json::Value;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::{OpenApi, ToSchema};
 
 use super::{channels, html, keys, operation, text};
 use crate::Config;
@@ -47,16 +46,6 @@ use crate::Config;
 )]
 struct Api;
 
-struct Token;
-
-impl Modify for Token {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let components = openapi.components.get_or_insert_with(Default::default);
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("One of `api.tokens`")).build();
-        components.add_security_scheme("token", SecurityScheme::Http(bearer));
-    }
-}
-
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     let mut text = Api::openapi().to_pretty_json().unwrap_or_default();
     text.push('\n');
@@ -75,7 +64,7 @@ pub(super) async fn json() -> Response<Body> {
 
 /// `GET /api/v1/`: the operations for people; nothing is fetched from elsewhere.
 pub(super) async fn browse() -> Response<Body> {
-    html(include_str!("browse.html"))
+    html(description::BROWSE)
 }
 
 /// True for tables of the configuration, which has a page of its own; what the API takes of it is told on both.
@@ -88,78 +77,18 @@ fn is_paged(name: &str) -> bool {
 /// The reference page of the API.
 pub fn page() -> String {
     let all: Value = serde_json::from_str(document()).unwrap_or_default();
-    let mut out = String::from("# API\n\n<!-- Written by `make reference` from origin/src/http/api. -->\n\n");
-    let _ = writeln!(out, "{}\n", word(&all["info"]["description"]));
-    out.push_str(
-        "A running origin shows the same at `/api/v1/`, and as OpenAPI 3.1 at `/api/v1/openapi.json` \
-         ([here](openapi.json)).\n\n| request | what | answers |\n|---|---|---|\n",
-    );
-    for (path, methods) in all["paths"].as_object().into_iter().flatten() {
-        for (method, operation) in methods.as_object().into_iter().flatten() {
-            let answers = operation["responses"].as_object().into_iter().flatten();
-            let answers: Vec<String> = answers.map(|(status, told)| answer(status, told)).collect();
-            let summary = word(&operation["summary"]);
-            let more = word(&operation["description"]).replace('\n', " ");
-            let what = if more.is_empty() { summary.to_owned() } else { format!("{summary}. {more}") };
-            let _ = writeln!(out, "| `{} {path}` | {what} | {} |", method.to_uppercase(), answers.join("; "));
-        }
-    }
-    out.push_str(
-        "| `GET /time` | UTC with milliseconds as text; the `Date` header agrees | 200 |\n\
+    format!(
+        "# API\n\n<!-- Written by `make reference` from origin/src/http/api. -->\n\n{}\n\n\
+         A running origin shows the same at `/api/v1/`, and as OpenAPI 3.1 at `/api/v1/openapi.json` \
+         ([here](openapi.json)).\n\n{}\
+         | `GET /time` | UTC with milliseconds as text; the `Date` header agrees | 200 |\n\
          | `GET /healthz` | While the process answers | 200 |\n\
          | `GET /readyz` | Whether every channel that receives media can be played and the origin is not stopping | 200, 503 |\n\
-         | `GET /metrics` | [Metrics](metrics.md), OpenMetrics text | 200 |\n",
-    );
-    for (name, schema) in all["components"]["schemas"].as_object().into_iter().flatten() {
-        if is_paged(name) {
-            continue;
-        }
-        let Some(fields) = schema["properties"].as_object() else {
-            let values = schema["enum"].as_array().into_iter().flatten().map(|value| format!("`{}`", word(value)));
-            let values = values.collect::<Vec<_>>().join(", ");
-            let of = if values.is_empty() { word(&schema["type"]).to_owned() } else { values };
-            let _ = write!(out, "\n## {name}\n\n{of}: {}\n", word(&schema["description"]).replace('\n', " "));
-            continue;
-        };
-        let _ = write!(out, "\n## {name}\n\n| field | type | what |\n|---|---|---|\n");
-        for (field, told) in fields {
-            let what = word(&told["description"]).replace('\n', " ");
-            let _ = writeln!(out, "| `{field}` | {} | {what} |", kind(told));
-        }
-    }
-    out
-}
-
-fn answer(status: &str, told: &Value) -> String {
-    let description = word(&told["description"]);
-    let body = told["content"]["application/json"]["schema"]["$ref"].as_str().and_then(|to| to.rsplit('/').next());
-    match (description, body) {
-        ("", Some(body)) => format!("{status} {body}"),
-        ("", None) => status.to_owned(),
-        (description, _) => format!("{status} {description}"),
-    }
-}
-
-fn kind(schema: &Value) -> String {
-    if let Some(to) = schema["$ref"].as_str() {
-        return to.rsplit('/').next().unwrap_or_default().to_owned();
-    }
-    if let Some(one) = schema["oneOf"].as_array() {
-        return one.iter().map(kind).filter(|kind| kind != "null").collect::<Vec<_>>().join(" or ") + ", or null";
-    }
-    match &schema["type"] {
-        Value::String(name) if name == "array" => format!("list of {}", kind(&schema["items"])),
-        Value::String(name) => name.clone(),
-        Value::Array(names) => {
-            let named: Vec<&str> = names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect();
-            format!("{}, or null", named.join(" or "))
-        }
-        _ => "any".to_owned(),
-    }
-}
-
-fn word(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
+         | `GET /metrics` | [Metrics](metrics.md), OpenMetrics text | 200 |\n{}",
+        description::about(&all),
+        description::operations(&all, ""),
+        description::types(&all, is_paged)
+    )
 }
 
 #[cfg(test)]
