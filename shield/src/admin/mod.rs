@@ -45,6 +45,11 @@ struct Problem {
     error: String,
 }
 
+/// Whether a path is in the folder.
+pub(crate) fn is_own(path: &str) -> bool {
+    path.strip_prefix(FOLDER).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The routes, each behind those who may use it; the folder before them.
 pub(crate) fn router(shield: &Arc<Shield>) -> Router {
     Router::new().nest(FOLDER, inner(shield))

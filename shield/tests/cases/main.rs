@@ -3,3 +3,4 @@
 
 mod fills;
 mod harness;
+mod operation;
