@@ -114,8 +114,10 @@ async fn through(server: &Server, preferred: &Origin, trouble: Trouble) -> Vec<S
     }
     let event = event.unwrap_or(began);
     let requests = log.requests.take();
-    let (after, before): (Vec<_>, Vec<_>) = requests.into_iter().partition(|(due, ..)| *due >= event);
     // Those that were under way when it happened count as after it.
+    let ended = |due: Instant, took: f64| due + Duration::from_secs_f64(took / 1e3);
+    let (after, before): (Vec<_>, Vec<_>) =
+        requests.into_iter().partition(|(due, took, _)| ended(*due, *took) >= event);
     let failed = before.iter().chain(&after).filter(|(.., right)| !right).count();
     let times = Sorted::new(after.iter().map(|(_, took, _)| *took).collect());
     let calm = Sorted::new(before.iter().map(|(_, took, _)| *took).collect());

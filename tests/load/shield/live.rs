@@ -32,7 +32,7 @@ struct Seen {
 pub(crate) async fn run(rig: &Rig) {
     let title = format!("Live: 5 renditions of 0.4 to 6 Mb/s, 1 s segments, {PLAYERS} players");
     let said = format!(
-        "Playlists live a second (`max-age=1`) and are polled each second, after half of one if nothing is new. Age: how \
+        "Segments come 370 to 410 ms after the second. Playlists live a second (`max-age=1`) and are polled each second, after half of one if nothing is new. Age: how \
          long there had been a newer one when this one was asked for. {} s.",
         MEASURED.as_secs()
     );

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A live channel by the clock: segment n is the second n of Unix time, and is there when that second is over.
+//! A live channel by the clock: segment n is the second n of Unix time, and is there some time after that second is over.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,14 +12,22 @@ const LISTED: u64 = 6;
 pub(crate) const PARTS: u64 = 5;
 pub(crate) const PART_MS: u64 = 200;
 
+/// How long after its second a segment is there: not on the second, where caches that count in seconds would happen to
+/// be right.
+const LATE_MS: u64 = 370;
+/// And not evenly, as an encoder is not.
+const JITTER_MS: u64 = 40;
+
 /// The newest segment that is complete.
 pub(crate) fn newest(now_ms: f64) -> u64 {
-    (now_ms / 1e3) as u64 - 1
+    let candidate = (now_ms / 1e3) as u64 - 1;
+    if published_ms(candidate) <= now_ms { candidate } else { candidate - 1 }
 }
 
 /// When a segment is complete, in milliseconds of Unix time.
 pub(crate) fn published_ms(segment: u64) -> f64 {
-    (segment + 1) as f64 * 1e3
+    let jitter = segment.wrapping_mul(0x9e37_79b9_7f4a_7c15) % JITTER_MS;
+    ((segment + 1) * 1_000 + LATE_MS + jitter) as f64
 }
 
 pub(crate) fn segment_bytes(rendition: &str) -> Option<u64> {

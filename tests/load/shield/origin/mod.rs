@@ -93,7 +93,8 @@ async fn connection(mut stream: TcpStream, state: &'static State) {
     let mut unread = Vec::with_capacity(4 * 1024);
     // A client that goes away ends its connection, and so does an answer that is cut on purpose.
     while let Ok(Some(request)) = Request::read(&mut stream, &mut unread).await {
-        if answer::write(&mut stream, &request, state).await.is_err() {
+        let answered = answer::write(&mut stream, &request, state).await;
+        if answered.is_err() || request.is_last() {
             return;
         }
     }

@@ -47,6 +47,11 @@ impl Request {
         self.head.starts_with("HEAD ")
     }
 
+    /// Whoever asks wants no further answer on the connection; some health checks wait for its end.
+    pub(super) fn is_last(&self) -> bool {
+        self.header("connection").is_some_and(|options| options.eq_ignore_ascii_case("close"))
+    }
+
     /// A parameter of the query as a number.
     pub(super) fn number(&self, name: &str) -> Option<u64> {
         let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));

@@ -29,7 +29,9 @@ pub(super) fn start(site: &Site<'_>, scratch: Scratch) -> Result<Start, String> 
         ),
     );
     scratch.write("etc/records.config", &records(site, &ports, &scratch));
-    scratch.write("etc/remap.config", &format!("map / http://127.0.0.1:{}/\n", site.origins[0]));
+    scratch.write("etc/remap.config", &format!("map / http://origin0.example:{}/\n", site.origins[0]));
+    // It knows parents by their names alone, ports apart, and none by a bare address.
+    scratch.write("etc/hosts", "127.0.0.1 origin0.example origin1.example\n");
     scratch.write("etc/storage.config", &format!("{} {}M\n", at("cache"), (site.memory_bytes >> 20) * 3 / 2 + 256));
     scratch.write("etc/parent.config", &parents(site));
     scratch.write("etc/plugin.config", "");
@@ -47,17 +49,17 @@ pub(super) fn start(site: &Site<'_>, scratch: Scratch) -> Result<Start, String> 
 }
 
 fn records(site: &Site<'_>, ports: &Ports, scratch: &Scratch) -> String {
-    let mut listens = format!("{}:ip-in=127.0.0.1:proto=http;http2", ports.http);
+    let mut listens = format!("{}:ip-in=127.0.0.1:proto=http2;http", ports.http);
     if let Some(port) = ports.tls {
         listens += &format!(" {port}:ip-in=127.0.0.1:ssl");
     }
     let seconds = site.answer_within.as_secs();
     let parents = i32::from(site.origins.len() > 1);
-    let _ = scratch;
+    let hosts = scratch.folder().join("etc/hosts");
     format!(
         "CONFIG proxy.config.http.server_ports STRING {listens}
 CONFIG proxy.config.admin.user_id STRING #-1
-CONFIG proxy.config.exec_thread.autoconfig.enabled INT 0
+CONFIG proxy.config.exec_thread.autoconfig INT 0
 CONFIG proxy.config.exec_thread.limit INT 1
 CONFIG proxy.config.task_threads INT 1
 CONFIG proxy.config.accept_threads INT 0
@@ -82,6 +84,8 @@ CONFIG proxy.config.http.transaction_no_activity_timeout_out INT {seconds}
 CONFIG proxy.config.http.connect_attempts_timeout INT {seconds}
 CONFIG proxy.config.http.connect_attempts_max_retries INT 1
 CONFIG proxy.config.http.connect_attempts_rr_retries INT 1
+CONFIG proxy.config.hostdb.host_file.path STRING {hosts}
+CONFIG proxy.config.http.parent_proxy.self_detect INT 0
 CONFIG proxy.config.http.parent_proxy.per_parent_connect_attempts INT 1
 CONFIG proxy.config.http.parent_proxy.total_connect_attempts INT 3
 CONFIG proxy.config.http.parent_proxy.fail_threshold INT 2
@@ -98,6 +102,7 @@ CONFIG proxy.config.diags.output.note STRING E
 CONFIG proxy.config.http.slow.log.threshold INT 0
 ",
         memory = site.memory_bytes * 5 / 4,
+        hosts = hosts.display(),
     )
 }
 
@@ -105,10 +110,12 @@ fn parents(site: &Site<'_>) -> String {
     if site.origins.len() < 2 {
         return String::new();
     }
-    let parents: Vec<String> = site.origins.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    let parents: Vec<String> =
+        site.origins.iter().enumerate().map(|(at, port)| format!("origin{at}.example:{port}")).collect();
     format!(
         "dest_domain=. parent=\"{}\" round_robin=false parent_is_proxy=false go_direct=false \
-         parent_retry=both max_unavailable_server_retries=1 unavailable_server_retry_responses=\"500,502,503,504\"\n",
+         parent_retry=both max_simple_retries=1 simple_server_retry_responses=\"404\" \
+         max_unavailable_server_retries=1 unavailable_server_retry_responses=\"500,502,503,504\"\n",
         parents.join(";")
     )
 }
