@@ -12,6 +12,8 @@ if ! has cargo; then
 fi
 
 packages=()
+optional=()
+known() { apt-cache show "$1" >/dev/null 2>&1; }
 has node && has npm || packages+=(nodejs npm)
 if [ "${1:-}" = test ]; then
   has ffmpeg && has ffprobe || packages+=(ffmpeg)
@@ -22,13 +24,16 @@ fi
 if [ "${1:-}" = bench ]; then
   has ffmpeg || packages+=(ffmpeg)
   [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
-  # The shield's other peers; Traffic Server is not in every release.
+  # The shield's other peers.
   [ -x /usr/sbin/haproxy ] || packages+=(haproxy)
   [ -x /usr/sbin/varnishd ] || packages+=(varnish)
   [ -x /usr/sbin/squid ] || packages+=(squid)
-  has traffic_server || ! apt-cache show trafficserver >/dev/null 2>&1 || packages+=(trafficserver)
+  # Not in every release; a table says what is not there.
+  has traffic_server || optional=(trafficserver)
 fi
-[ ${#packages[@]} -gt 0 ] || exit 0
+if [ ${#packages[@]} = 0 ]; then
+  [ ${#optional[@]} -gt 0 ] && known "${optional[@]}" || exit 0
+fi
 
 root=()
 if [ "$(id -u)" != 0 ]; then
@@ -44,10 +49,13 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 apt() { DEBIAN_FRONTEND=noninteractive ${root[@]+"${root[@]}"} apt-get "$@" >>"$log" 2>&1; }
-echo "setup: installing ${packages[*]}"
+echo "setup: installing ${packages[*]-} ${optional[*]-}"
 if ! has apt-get || ! { apt -q update || true; } || ! apt -q -y install --no-install-recommends "${packages[@]}"; then
   tail -n 5 "$log" >&2
   echo "setup: could not install ${packages[*]}: install them by hand" >&2
   # The demo runs without Node: its pages then say how to build the watch page. Tests need everything.
   [ "${1:-}" = demo ] || exit 1
 fi
+for package in ${optional[@]+"${optional[@]}"}; do
+  ! known "$package" || apt -q -y install --no-install-recommends "$package" || true
+done

@@ -65,3 +65,21 @@ impl Pattern {
         usize::try_from(at).expect("below the period")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Pattern;
+
+    #[test]
+    fn bytes_of_another_place_or_object_do_not_fit() {
+        let pattern = Pattern::of("/object/300000/a");
+        let bytes = [pattern.slice(0, 200_000), pattern.slice(200_000, 100_000)].concat();
+        assert!(pattern.fits(0, &bytes));
+        assert!(pattern.fits(70_000, &bytes[70_000..]));
+        assert!(!pattern.fits(1, &bytes));
+        assert!(!Pattern::of("/object/300000/b").fits(0, &bytes));
+        let mut flipped = bytes;
+        flipped[299_999] ^= 1;
+        assert!(!pattern.fits(0, &flipped));
+    }
+}

@@ -79,3 +79,46 @@ impl Framing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Framing, Step};
+
+    /// The body of `bytes` given in pieces of that size, and whether it ended.
+    fn body(head: &str, bytes: &[u8], piece: usize) -> (Vec<u8>, bool) {
+        let mut framing = Framing::of(head).expect("framing");
+        let (mut body, mut at, mut given) = (Vec::new(), 0, 0);
+        loop {
+            match framing.step(&bytes[at..given]) {
+                Step::Body(length) => {
+                    body.extend_from_slice(&bytes[at..at + length]);
+                    at += length;
+                }
+                Step::Skip(length) => at += length,
+                Step::More if given == bytes.len() => return (body, false),
+                Step::More => given = (given + piece).min(bytes.len()),
+                Step::Done => return (body, true),
+                Step::Broken => return (body, false),
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_is_the_same_however_its_bytes_arrive() {
+        let chunks = b"3;a=b\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n";
+        for piece in 1..=chunks.len() {
+            assert_eq!(body("transfer-encoding: chunked", chunks, piece), (b"abc0123456789".to_vec(), true));
+            assert_eq!(body("content-length: 5", b"01234next", piece), (b"01234".to_vec(), true));
+        }
+    }
+
+    #[test]
+    fn a_cut_or_broken_body_never_ends_well() {
+        let whole = b"3\r\nabc\r\n0\r\n\r\n";
+        for length in 0..whole.len() {
+            assert!(!body("transfer-encoding: chunked", &whole[..length], 4).1, "{length}");
+        }
+        assert!(!body("transfer-encoding: chunked", b"3\r\nabcd\r\n0\r\n\r\n", 4).1);
+        assert!(!body("content-length: 5", b"0123", 4).1);
+    }
+}

@@ -117,3 +117,28 @@ pub(crate) fn last_segment(playlist: &str) -> Option<u64> {
     let name = playlist.lines().rev().find(|line| line.ends_with(".m4s"))?.rsplit('/').next()?;
     name.strip_suffix(".m4s")?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Part, last_part, last_segment, newest, playlist, playlist_of_parts, published_ms};
+
+    #[test]
+    fn the_newest_segment_is_the_last_that_is_published() {
+        for ms in (1_800_000_000_000_u64..1_800_000_005_000).step_by(7) {
+            let now = ms as f64;
+            let segment = newest(now);
+            assert!(published_ms(segment) <= now && now < published_ms(segment + 1), "{now}");
+        }
+        assert_eq!(last_segment(&playlist("v0", 1_800_000_000)), Some(1_800_000_000));
+    }
+
+    #[test]
+    fn a_playlist_of_parts_ends_with_the_newest() {
+        let mut part = Part { segment: 1_800_000_000, index: 3 };
+        for _ in 0..6 {
+            assert_eq!(Part::newest(part.released_ms()), part);
+            assert_eq!(last_part(&playlist_of_parts("x", part)), Some(part));
+            part = part.after(1);
+        }
+    }
+}
