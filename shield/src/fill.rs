@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::object::Object;
+use crate::semantics::Selector;
+use crate::store::Epoch;
 use crate::upstream::{self, Answer};
 
 /// How far a fill is.
@@ -35,6 +37,10 @@ pub struct Ready {
     pub by: By,
     /// It is held for later requests too.
     pub stored: bool,
+    /// What of the request that it was asked for by counts, by the answer's own Vary.
+    pub selector: Selector,
+    /// Purges after this one may be about it.
+    pub epoch: Epoch,
 }
 
 /// How a fill's answer came to be.
@@ -57,6 +63,9 @@ pub enum Failure {
     /// It took longer than anything may.
     #[error("expected an answer within the time that a whole one may take")]
     Late,
+    /// What came broke off before anybody was shown it.
+    #[error("expected a whole answer: {0}")]
+    Broken(Arc<str>),
     /// No origin answered.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),

@@ -21,6 +21,7 @@ use crate::respond::{Note, of_object, refusal};
 use crate::route::{self, Kind, Route};
 use crate::semantics::cache_status::{self, Forwarded, Handling, Why};
 use crate::semantics::{self, Freshness, RequestHead, fields};
+use crate::store::Epoch;
 use crate::task::Errand;
 use crate::upstream::{self, Ask, Framing};
 
@@ -93,7 +94,8 @@ impl Asking<'_> {
     async fn through(&self, slot: &Arc<Slot>) -> Response<Body> {
         for _ in 0..TURNS_MAX {
             let now = Instant::now();
-            let held = slot.find(&self.request.headers).filter(|found| !self.shield.obey_purges(slot, found));
+            let epoch = self.shield.purges.epoch();
+            let held = slot.find(&self.request.headers).filter(|found| self.is_servable(slot, found));
             let why = match held.as_ref().map(|object| (object, freshness(object, now))) {
                 Some((object, Freshness::Fresh { ttl })) => {
                     object.touch();
@@ -118,12 +120,15 @@ impl Asking<'_> {
             let stage = tokio::time::timeout(self.route.patience(), waiting.stage());
             match stage.await.unwrap_or(Stage::Failed(Failure::Late)) {
                 Stage::Ready(ready) => {
-                    if let Some(response) = self.ready(slot, &ready, why, !leads).await {
+                    if let Some(response) = self.ready(slot, &ready, why, !leads, epoch).await {
                         return response;
                     }
                 }
                 Stage::Alone => {
-                    return match waiting.take().filter(|_| leads && self.is_plain()) {
+                    let own = if leads { waiting.take().filter(|_| self.is_plain()) } else { None };
+                    // NB: an answer that nobody takes goes with the last who waits, and its connection with it.
+                    drop(waiting);
+                    return match own {
                         Some(answer) => self.forward(answer, why, None),
                         None => self.passed(Why::Bypass, None).await,
                     };
@@ -133,6 +138,11 @@ impl Asking<'_> {
             }
         }
         refusal(StatusCode::SERVICE_UNAVAILABLE, "expected an answer, too many fills were given up", "turns")
+    }
+
+    /// False for what was purged, and for what turned out to be a stump.
+    fn is_servable(&self, slot: &Slot, object: &Arc<Object>) -> bool {
+        !self.shield.obey_purges(slot, object) && object.content.is_sound()
     }
 
     /// A request that a fill's answer serves as it came: no range, no condition.
@@ -152,7 +162,7 @@ impl Asking<'_> {
             Turn::Alone => None,
             Turn::Follow(fill) => Some((fill.follow(), false)),
             Turn::Lead(lead) => {
-                let errand = self.errand(held);
+                let errand = self.errand(slot, held);
                 self.shield.spawn(errand.run(lead));
                 own.map(|waiting| (waiting, true))
             }
@@ -168,12 +178,16 @@ impl Asking<'_> {
             fill
         };
         if let Turn::Lead(lead) = slot.turn(&self.request.headers, now, begin) {
-            let errand = self.errand(Some(Arc::clone(held)));
-            self.shield.spawn(errand.run(lead));
+            let errand = self.errand(slot, Some(Arc::clone(held)));
+            self.shield.spawn(async move {
+                // Its place is kept: nobody else waits, and what nobody waits for may be given up.
+                let _own = own;
+                errand.run(lead).await;
+            });
         }
     }
 
-    fn errand(&self, held: Option<Arc<Object>>) -> Errand {
+    fn errand(&self, slot: &Slot, held: Option<Arc<Object>>) -> Errand {
         let kind = self.kind;
         let mut headers = fields::for_origin(&self.request.headers);
         fields::append_via(&mut headers, self.request.version);
@@ -186,6 +200,7 @@ impl Asking<'_> {
             route: Arc::clone(self.route),
             kind,
             host: self.target.host.to_owned(),
+            key: Arc::clone(slot.key()),
             path: self.target.path.to_owned(),
             query: self.target.query.to_owned(),
             request: self.request.headers.clone(),
@@ -218,13 +233,28 @@ impl Asking<'_> {
         }
     }
 
-    /// What a fill brought, unless it is for requests of other fields.
-    async fn ready(&self, slot: &Slot, ready: &Ready, why: Why, collapsed: bool) -> Option<Response<Body>> {
-        let fits =
-            !ready.stored || slot.find(&self.request.headers).is_none_or(|found| Arc::ptr_eq(&found, &ready.object));
-        if collapsed && !fits {
-            debug!(key = &**slot.key(), "a fill's answer is for requests of other fields");
-            return None;
+    /// What a fill brought, unless it is for requests of other fields, or was purged before this one came at `epoch`.
+    async fn ready(
+        &self,
+        slot: &Slot,
+        ready: &Ready,
+        why: Why,
+        collapsed: bool,
+        epoch: Epoch,
+    ) -> Option<Response<Body>> {
+        if collapsed {
+            let selector = semantics::selector(&ready.object.headers, &self.request.headers);
+            let purged = || {
+                ready.epoch != epoch && self.shield.purges.covers(slot.key(), &ready.object.tags, ready.epoch).is_some()
+            };
+            if selector.as_ref() != Some(&ready.selector) || purged() {
+                debug!(path = self.target.path, "a fill's answer is for other requests");
+                return None;
+            }
+        }
+        if ready.object.content.is_spilling() {
+            // It came too fast: what is passed through has no beginning for those who were not there yet.
+            return Some(self.passed(why, Some("no-room")).await);
         }
         let status = (ready.by == By::Confirmation).then_some(StatusCode::NOT_MODIFIED);
         let forwarded = Forwarded { why, status, stored: ready.stored && ready.by == By::Answer, collapsed };
@@ -262,6 +292,7 @@ impl Asking<'_> {
     fn failed(&self, failure: &Failure) -> Response<Body> {
         let (status, detail) = match failure {
             Failure::Upstream(error) => (error.status(), "upstream"),
+            Failure::Broken(_) => (StatusCode::BAD_GATEWAY, "broken"),
             Failure::Late => (StatusCode::GATEWAY_TIMEOUT, "late"),
             Failure::Behind => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
             Failure::Abandoned => (StatusCode::SERVICE_UNAVAILABLE, "abandoned"),

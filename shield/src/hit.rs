@@ -50,7 +50,8 @@ pub(crate) fn hit(shield: &Shield, head: &Head<'_>, answer: &mut Answer<'_>) -> 
     let now = Instant::now();
     let Freshness::Fresh { ttl } = object.policy.freshness(now) else { return false };
     let Some(bytes) = object.content.bytes() else { return false };
-    if object.is_outdated() || shield.obey_purges(&slot, &object) {
+    // NB: in this order: a purge that comes to light just now may be a soft one.
+    if shield.obey_purges(&slot, &object) || object.is_outdated() {
         return false;
     }
     object.touch();

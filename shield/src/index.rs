@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::fill::Fill;
-use crate::object::Object;
+use crate::object::{Content, Object};
 use crate::semantics::{Selector, selector};
 
 /// Variants of one URL that are held; the oldest goes for another.
@@ -55,6 +55,10 @@ impl Index {
     /// Forgets a slot that holds nothing.
     pub fn close(&self, slot: &Slot) {
         // NB: nobody but the caller has a handle: whoever found it a moment ago may be about to begin a fill in it.
+        if !slot.held.load().objects.is_empty() {
+            // Most often: without the lock that every look-up of the shard waits for.
+            return;
+        }
         let ours = |found: &Arc<Slot>| std::ptr::eq(Arc::as_ptr(found), slot) && Arc::strong_count(found) <= 2;
         self.slots.remove_if(&*slot.key, |_, found| ours(found) && found.is_idle());
     }
@@ -82,22 +86,27 @@ impl Index {
     }
 }
 
+/// An answer and what of a request selects it.
+pub type Variant = (Selector, Arc<Object>);
+
 /// Answers held, by what of a request selects them.
 #[derive(Clone, Debug, Default)]
 struct Held {
     /// Oldest first; all have the Vary of the last.
-    objects: Vec<(Selector, Arc<Object>)>,
+    objects: Vec<Variant>,
 }
 
 impl Held {
-    /// What of a request counts here.
-    fn selector(&self, request: &HeaderMap) -> Selector {
-        let newest = self.objects.last().filter(|(_, newest)| newest.headers.contains_key(VARY));
-        newest.and_then(|(_, newest)| selector(&newest.headers, request)).unwrap_or_default()
+    /// What of a request counts here; `None` if nobody else's request can be like it.
+    fn selector(&self, request: &HeaderMap) -> Option<Selector> {
+        match self.objects.last().filter(|(_, newest)| newest.headers.contains_key(VARY)) {
+            Some((_, newest)) => selector(&newest.headers, request),
+            None => Some(Selector::default()),
+        }
     }
 
     fn find(&self, request: &HeaderMap) -> Option<&Arc<Object>> {
-        let wanted = self.selector(request);
+        let wanted = self.selector(request)?;
         self.objects.iter().find(|(found, _)| *found == wanted).map(|(_, object)| object)
     }
 }
@@ -162,7 +171,7 @@ impl Slot {
             return Turn::Alone;
         }
         turns.alone_until = None;
-        let selector = self.held.load().selector(request);
+        let Some(selector) = self.held.load().selector(request) else { return Turn::Alone };
         if let Some((_, fill)) = turns.fills.iter().find(|(wanted, _)| *wanted == selector) {
             return Turn::Follow(Arc::clone(fill));
         }
@@ -177,26 +186,48 @@ impl Slot {
     }
 
     /// Holds an answer; those that are not held any more for it are returned.
-    pub fn hold(&self, request: &HeaderMap, object: Arc<Object>) -> Vec<Arc<Object>> {
+    pub fn hold(&self, request: &HeaderMap, object: Arc<Object>) -> Vec<Variant> {
         let _turn = self.turn.lock();
         let mut held = Held::clone(&self.held.load());
         let selector = selector(&object.headers, request).unwrap_or_default();
         // Answers that vary by other fields than the newest cannot be told apart any more.
-        let newest = held.objects.last().map(|(_, newest)| Arc::clone(newest));
-        let alike = |newest: &Arc<Object>| newest.headers.get_all(VARY).iter().eq(object.headers.get_all(VARY).iter());
         let mut replaced = Vec::new();
-        if newest.as_ref().is_some_and(alike) {
+        if held.objects.last().is_some_and(|(_, newest)| vary_alike(newest, &object)) {
             let at = held.objects.iter().position(|(found, _)| *found == selector);
-            replaced.extend(at.map(|at| held.objects.remove(at).1));
+            replaced.extend(at.map(|at| held.objects.remove(at)));
             if held.objects.len() >= VARIANTS_MAX {
-                replaced.push(held.objects.remove(0).1);
+                replaced.push(held.objects.remove(0));
             }
         } else {
-            replaced.extend(held.objects.drain(..).map(|(_, object)| object));
+            replaced.append(&mut held.objects);
         }
         held.objects.push((selector, object));
         self.held.store(Arc::new(held));
         replaced
+    }
+
+    /// Lets go of an answer that came to nothing, however often its head was confirmed meanwhile, and holds again what
+    /// it had replaced. What came after it stays.
+    pub fn withdraw(&self, object: &Object, replaced: Vec<Variant>) {
+        let _turn = self.turn.lock();
+        let held = self.held.load_full();
+        let others = held.objects.iter().filter(|(_, found)| !Arc::ptr_eq(&found.content, &object.content));
+        let mut objects: Vec<_> = others.cloned().collect();
+        if objects.len() == held.objects.len() {
+            return;
+        }
+        for (selector, before) in replaced {
+            let fits = objects.iter().all(|(taken, other)| *taken != selector && vary_alike(other, &before));
+            if fits && before.content.is_sound() {
+                objects.insert(0, (selector, before));
+            }
+        }
+        self.held.store(Arc::new(Held { objects }));
+    }
+
+    /// True if these bytes are held, under this head or another.
+    pub fn holds(&self, content: &Arc<Content>) -> bool {
+        self.held.load().objects.iter().any(|(_, found)| Arc::ptr_eq(&found.content, content))
     }
 
     /// Lets go of an answer; true if it was held.
@@ -229,6 +260,10 @@ impl Slot {
         drop(turns);
         self.is_idle()
     }
+}
+
+fn vary_alike(a: &Object, b: &Object) -> bool {
+    a.headers.get_all(VARY).iter().eq(b.headers.get_all(VARY).iter())
 }
 
 /// The right and the duty to fill a slot. Dropped in whatever way, the next request may begin another fill and those

@@ -22,6 +22,7 @@ pub mod route;
 pub mod semantics;
 pub mod service;
 pub mod store;
+mod tail;
 mod task;
 pub mod upstream;
 
@@ -210,6 +211,16 @@ impl Shield {
         &self.tally
     }
 
+    /// The store in memory.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// What was purged of late, and what is to be.
+    pub fn purges(&self) -> &Purges {
+        &self.purges
+    }
+
     /// Runs a fill to its end; a stop waits for it.
     fn spawn(&self, fill: impl Future<Output = ()> + Send + 'static) {
         self.shutdown.spawn(fill);
@@ -218,7 +229,7 @@ impl Shield {
     fn evicted(&self, resident: &Arc<Resident>) {
         let Some(slot) = self.index.find(resident.key()) else { return };
         for object in slot.objects() {
-            if object.resident.get().is_some_and(|found| Arc::ptr_eq(found, resident)) {
+            if object.content.resident().is_some_and(|found| Arc::ptr_eq(found, resident)) {
                 slot.drop_object(&object);
             }
         }
@@ -227,7 +238,7 @@ impl Shield {
 
     /// Gives back the room of what is not held any more.
     fn let_go(&self, object: &Object) {
-        if let Some(resident) = object.resident.get() {
+        if let Some(resident) = object.content.resident() {
             self.memory.remove(resident);
         }
     }

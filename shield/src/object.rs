@@ -10,7 +10,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::Stream;
 use headwater_net::Growing;
-use headwater_net::growing::{End, Failed};
+use headwater_net::growing::{self, End, Failed};
 use headwater_net::h1::Prepared;
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use crate::semantics::Policy;
 use crate::store::{Charge, Epoch, Kind, Purges, Resident, Tags};
+use crate::tail::{Outlet, Rest, Tail};
 
 /// The head of an answer as it is held.
 #[derive(Clone, Debug)]
@@ -49,8 +50,6 @@ pub struct Object {
     epoch: AtomicU64,
     /// Purged softly: stale from now on.
     outdated: AtomicBool,
-    /// Its place in the store, once it is whole and kept.
-    pub(crate) resident: OnceLock<Arc<Resident>>,
     /// Its head as text, from its first hit on.
     pub(crate) prepared: OnceLock<Prepared>,
 }
@@ -60,18 +59,7 @@ impl Object {
     pub fn new(head: Head, policy: Policy, content: Arc<Content>, tags: Tags, epoch: Epoch) -> Self {
         let Head { status, headers, origin } = head;
         let (epoch, outdated) = (AtomicU64::new(epoch.0), AtomicBool::new(false));
-        Self {
-            status,
-            headers,
-            policy,
-            content,
-            origin,
-            tags,
-            epoch,
-            outdated,
-            resident: OnceLock::new(),
-            prepared: OnceLock::new(),
-        }
+        Self { status, headers, policy, content, origin, tags, epoch, outdated, prepared: OnceLock::new() }
     }
 
     /// What purges that came since the last look make of it.
@@ -99,7 +87,7 @@ impl Object {
 
     /// Says that it was asked for.
     pub fn touch(&self) {
-        if let Some(resident) = self.resident.get() {
+        if let Some(resident) = self.content.resident() {
             resident.touch();
         }
     }
@@ -117,6 +105,11 @@ pub struct Content {
     growing: Mutex<Option<Growing>>,
     /// The room it takes while the store does not know it.
     charge: OnceLock<Charge>,
+    /// Its place in the store, once it is whole and kept. Here and not at the head: a head that was confirmed has the
+    /// same bytes, and they leave once.
+    resident: OnceLock<Arc<Resident>>,
+    /// For what comes after there is no more room.
+    tail: Tail,
 }
 
 impl Content {
@@ -124,7 +117,14 @@ impl Content {
     pub fn growing(length_bytes: Option<u64>) -> (Self, Growing) {
         let growing = Growing::new();
         let arriving = Mutex::new(Some(growing.clone()));
-        let content = Self { length_bytes, whole: OnceLock::new(), growing: arriving, charge: OnceLock::new() };
+        let content = Self {
+            length_bytes,
+            whole: OnceLock::new(),
+            growing: arriving,
+            charge: OnceLock::new(),
+            resident: OnceLock::new(),
+            tail: Tail::default(),
+        };
         (content, growing)
     }
 
@@ -135,12 +135,33 @@ impl Content {
             whole: OnceLock::from(bytes),
             growing: Mutex::new(None),
             charge: OnceLock::new(),
+            resident: OnceLock::new(),
+            tail: Tail::default(),
         }
     }
 
     /// Counts its bytes for as long as anybody holds it.
     pub(crate) fn account(&self, charge: Charge) {
         let _ = self.charge.set(charge);
+    }
+
+    /// The store has it from now on.
+    pub(crate) fn reside(&self, resident: Arc<Resident>) {
+        let _ = self.resident.set(resident);
+    }
+
+    /// Its place in the store, if it has or had one.
+    pub(crate) fn resident(&self) -> Option<&Arc<Resident>> {
+        self.resident.get()
+    }
+
+    /// It can still be served: it did not break off, and memory has not let go of it.
+    pub(crate) fn is_sound(&self) -> bool {
+        if self.bytes().is_some() {
+            return self.resident().is_none_or(|resident| !resident.is_gone());
+        }
+        let ended = self.growing.lock().as_ref().and_then(Growing::ended);
+        ended != Some(End::Failed) && !self.tail.has_begun()
     }
 
     /// All bytes, once they are here.
@@ -160,6 +181,16 @@ impl Content {
         *self.growing.lock() = None;
     }
 
+    /// What comes is passed through, to those who read already.
+    pub(crate) fn is_spilling(&self) -> bool {
+        self.tail.has_begun()
+    }
+
+    /// There is no room for more: those who read already get the rest through what this returns.
+    pub(crate) fn spill(&self) -> Outlet {
+        self.tail.begin()
+    }
+
     /// A response body of the bytes from `first` to `last`, both included; to the end without `last`.
     ///
     /// The caller has checked them against [`Self::length_bytes`] where that is known.
@@ -173,7 +204,15 @@ impl Content {
         };
         let end = last.map(|last| last + 1).or(self.length_bytes);
         let left = end.map(|end| end.saturating_sub(first));
-        measured(window(growing, first, left), left)
+        // What has a length has its room from the beginning.
+        let rest = self.length_bytes.is_none().then(|| self.tail.join());
+        let rest = match rest {
+            // Too late: it is being passed through to those who came before.
+            Some(None) => return measured(futures_util::stream::iter([Err(Failed { length_bytes: 0 })]), None),
+            Some(rest) => rest,
+            None => None,
+        };
+        measured(window(Following { kept: Some(growing.reader()), rest, read_bytes: 0 }, first, left), left)
     }
 
     /// Waits until every byte is here.
@@ -200,9 +239,33 @@ fn slice(bytes: &Bytes, first: u64, last: Option<u64>) -> Bytes {
     bytes.slice(from..to.max(from))
 }
 
-/// The bytes of a growing body after the first `skip`, at most `left` of them.
-fn window(growing: Growing, skip: u64, left: Option<u64>) -> impl Stream<Item = Result<Bytes, Failed>> + Send {
-    futures_util::stream::unfold((growing.reader(), skip, left), |(mut reader, mut skip, mut left)| async move {
+/// A reader of bytes that arrive, over all that is kept and then what is only passed through.
+struct Following {
+    kept: Option<growing::Reader>,
+    rest: Option<Rest>,
+    read_bytes: u64,
+}
+
+impl Following {
+    async fn next(&mut self) -> Result<Option<Bytes>, Failed> {
+        if let Some(kept) = &mut self.kept {
+            if let Some(chunk) = kept.next().await? {
+                self.read_bytes += chunk.len() as u64;
+                return Ok(Some(chunk));
+            }
+            // What was kept is not needed any more by this one.
+            self.kept = None;
+        }
+        let Some(rest) = &mut self.rest else { return Ok(None) };
+        let chunk = rest.next().await.map_err(|()| Failed { length_bytes: self.read_bytes })?;
+        self.read_bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Ok(chunk)
+    }
+}
+
+/// The bytes of an arriving body after the first `skip`, at most `left` of them.
+fn window(following: Following, skip: u64, left: Option<u64>) -> impl Stream<Item = Result<Bytes, Failed>> + Send {
+    futures_util::stream::unfold((following, skip, left), |(mut reader, mut skip, mut left)| async move {
         loop {
             if left == Some(0) {
                 return None;

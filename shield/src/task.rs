@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
 use tokio::time::Instant;
@@ -17,12 +17,12 @@ use tracing::{debug, warn};
 use crate::Shield;
 use crate::edge::{Heard, Told};
 use crate::fill::{By, Failure, Fill, Ready};
-use crate::index::Lead;
+use crate::index::{Lead, Variant};
 use crate::object::{Content, Head, Object, Pen};
 use crate::route::{self, Kind, Route};
 use crate::semantics::{self, Freshness, Policy, Reason, Verdict, fields};
-use crate::store::{Charge, Class, Epoch, Resident, Tags};
-use crate::upstream::{Answer, Ask, BodyError, Framing, Moment, OriginId, Resume};
+use crate::store::{self, Charge, Class, Epoch, Resident, Tags};
+use crate::upstream::{self, Answer, Ask, BodyError, Framing, Moment, OriginId, Resume};
 
 /// A playlist or MPD that is larger than this is no playlist.
 const PLAYLIST_BYTES_MAX: u64 = 32 << 20;
@@ -44,6 +44,7 @@ pub(crate) struct Errand {
     pub(crate) route: Arc<Route>,
     pub(crate) kind: Kind,
     pub(crate) host: String,
+    pub(crate) key: Arc<str>,
     pub(crate) path: String,
     pub(crate) query: String,
     /// The fields of the request that began it: they select a variant.
@@ -71,7 +72,7 @@ impl Errand {
         };
         match asked {
             Ok(answer) => self.take(&lead, &fill, answer).await,
-            Err(failure) => self.failed(&fill, failure),
+            Err(failure) => self.failed(&lead, failure),
         }
     }
 
@@ -96,15 +97,38 @@ impl Errand {
     }
 
     /// No answer: what is held may do, if it may be served while the origin fails.
-    fn failed(&self, fill: &Fill, failure: Failure) {
+    fn failed(&self, lead: &Lead, failure: Failure) {
         match self.usable() {
-            Some(object) => fill.ready(Ready { object, by: By::Held, stored: true }),
-            None => fill.fail(failure),
+            Some(object) => self.ready(lead, object, By::Held, true),
+            None => lead.fill().fail(failure),
+        }
+    }
+
+    /// Tells those who wait. Whom the answer does not suit asks again, and must not find this fill once more.
+    fn ready(&self, lead: &Lead, object: Arc<Object>, by: By, stored: bool) {
+        let selector = semantics::selector(&object.headers, &self.request).unwrap_or_default();
+        lead.release();
+        lead.fill().ready(Ready { object, by, stored, selector, epoch: self.epoch });
+    }
+
+    /// Asks for the whole: what confirmed speaks of something else than what is held (RFC 9111, 4.3.4), or that is gone.
+    async fn anew(&self, lead: &Lead, fill: &Arc<Fill>) {
+        let mut again = Self { held: None, ..self.cloned() };
+        for condition in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+            again.ask.headers.remove(condition);
+        }
+        match again.asked().await {
+            Ok(answer) => Box::pin(again.take(lead, fill, answer)).await,
+            Err(failure) => self.failed(lead, failure),
         }
     }
 
     fn usable(&self) -> Option<Arc<Object>> {
         let held = self.held.as_ref()?;
+        let purged = held.purged(&self.key, &self.shield.purges) == Some(store::Kind::Hard);
+        if purged || !held.content.is_sound() {
+            return None;
+        }
         let usable = match held.policy.freshness(Instant::now()) {
             Freshness::Fresh { .. } => true,
             Freshness::Stale { if_error, .. } => if_error,
@@ -119,18 +143,17 @@ impl Errand {
         {
             match self.confirmed(held, &answer) {
                 Some(object) => {
-                    self.replace(lead, held, &object);
-                    fill.ready(Ready { object, by: By::Confirmation, stored: true });
+                    self.replace(lead, &object);
+                    self.ready(lead, object, By::Confirmation, true);
                 }
-                // It speaks of something else (RFC 9111, 4.3.4).
-                None => self.failed(fill, Failure::Abandoned),
+                None => self.anew(lead, fill).await,
             }
             return;
         }
         if status.is_server_error()
             && let Some(object) = self.usable()
         {
-            fill.ready(Ready { object, by: By::Held, stored: true });
+            self.ready(lead, object, By::Held, true);
             return;
         }
         let (policy, stored) = match self.judge(&answer) {
@@ -161,11 +184,11 @@ impl Errand {
             fill.alone(answer);
             return;
         };
-        let body = Arriving { errand: self, charge, length, max, pieces: Vec::new(), resumes: 0 };
+        let body = Arriving { errand: self, charge, length, max, pieces: Vec::new(), resumes: 0, read_bytes: 0 };
         if self.route.settings.live && self.kind.is_playlist() && status == StatusCode::OK {
             body.playlist(lead, fill, answer, policy, stored).await;
         } else {
-            body.stream(lead, fill, answer, policy, stored).await;
+            body.stream(lead, answer, policy, stored).await;
         }
     }
 
@@ -174,16 +197,31 @@ impl Errand {
         let (status, headers) = (answer.head.status, &answer.head.headers);
         let request = semantics::RequestHead { method: &self.ask.method, headers: &self.request };
         let defaults = self.shield.state().defaults;
+        if semantics::selector(headers, &self.request).is_none() {
+            // It may be kept, but no other request can be told to be like this one.
+            return Err(Reason::Vary);
+        }
         match semantics::judge(&request, status, headers, clocks(answer.requested), clocks(answer.received), &defaults)
         {
+            // Its end looks like a crash: whoever waits may have it, nobody later (RFC 9112, 6.3).
+            Verdict::Kept(policy) if answer.body.framing() == Framing::Close => Ok((policy, false)),
+            // What is held may yet be confirmed, when the origin is well again.
+            Verdict::Kept(policy) if status.is_server_error() && self.has_better() => Ok((policy, false)),
             Verdict::Kept(policy) => Ok((policy, true)),
             Verdict::Shared => Ok((Policy::momentary(answer.received.instant.into()), false)),
             Verdict::Alone(reason) => Err(reason),
         }
     }
 
+    fn has_better(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| !held.status.is_server_error() && held.content.is_sound())
+    }
+
     /// What is held with the head that the origin confirmed it by.
     fn confirmed(&self, held: &Arc<Object>, answer: &Answer) -> Option<Arc<Object>> {
+        if !held.content.is_sound() {
+            return None;
+        }
         let mut headers = held.headers.clone();
         semantics::merge(&mut headers, &answer.head.headers, answer.received.utc).ok()?;
         let request = semantics::RequestHead { method: &self.ask.method, headers: &self.request };
@@ -200,10 +238,20 @@ impl Errand {
     }
 
     /// Puts a confirmed answer in the place of the one before; the bytes stay where they are.
-    fn replace(&self, lead: &Lead, held: &Arc<Object>, object: &Arc<Object>) {
-        lead.slot().hold(&self.request, Arc::clone(object));
-        if let Some(resident) = held.resident.get() {
-            let _ = object.resident.set(Arc::clone(resident));
+    fn replace(&self, lead: &Lead, object: &Arc<Object>) {
+        let replaced = lead.slot().hold(&self.request, Arc::clone(object));
+        self.let_go(&replaced, object);
+        // NB: after it is held: bytes that left in between have been let go of under the head before only.
+        if !object.content.is_sound() {
+            lead.slot().drop_object(object);
+        }
+    }
+
+    fn let_go(&self, replaced: &[Variant], by: &Object) {
+        for (_, replaced) in replaced {
+            if !Arc::ptr_eq(&replaced.content, &by.content) {
+                self.shield.let_go(replaced);
+            }
         }
     }
 
@@ -261,19 +309,23 @@ struct Arriving<'a> {
     max: u64,
     pieces: Vec<Bytes>,
     resumes: u32,
+    read_bytes: u64,
 }
 
 /// Why a body did not come whole.
+#[derive(Debug, thiserror::Error)]
 enum Broken {
     /// It died, and no origin went on with it.
+    #[error("{0}, and no origin went on")]
     Body(BodyError),
-    /// There is no room for it.
-    Room,
+    /// There is no room for more of it than what was told; this is what follows.
+    #[error("expected a smaller body, there is no room for it")]
+    Room(Bytes, Box<upstream::Body>),
 }
 
 impl Arriving<'_> {
     /// Tells of the answer at once and reads on behind it.
-    async fn stream(mut self, lead: &Lead, fill: &Arc<Fill>, answer: Answer, policy: Policy, stored: bool) {
+    async fn stream(mut self, lead: &Lead, answer: Answer, policy: Policy, stored: bool) {
         let (content, growing) = Content::growing(self.length);
         let pen = Pen::new(growing);
         let errand = self.errand;
@@ -281,8 +333,7 @@ impl Arriving<'_> {
         let object = errand.object(head, answer.origin, received, policy, Arc::new(content));
         let replaced = if stored { lead.slot().hold(&self.errand.request, Arc::clone(&object)) } else { Vec::new() };
         // NB: held before told: who comes after those who wait must find it.
-        fill.ready(Ready { object: Arc::clone(&object), by: By::Answer, stored });
-        lead.release();
+        errand.ready(lead, Arc::clone(&object), By::Answer, stored);
         match self.read(answer, |piece| pen.append(piece)).await {
             Ok(whole) => {
                 let bytes = whole.len() as u64;
@@ -294,14 +345,24 @@ impl Arriving<'_> {
                     object.content.account(self.charge);
                 }
             }
-            Err(broken) => {
-                self.errand.told(&broken);
-                drop(pen);
-                if stored && lead.slot().drop_object(&object) {
-                    for replaced in replaced {
-                        lead.slot().hold(&self.errand.request, replaced);
-                    }
+            Err(Broken::Room(piece, rest)) => {
+                debug!(path = errand.path, "there is no room for a body: what follows is passed through");
+                lead.slot().withdraw(&object, replaced);
+                if self.is_too_large() {
+                    lead.slot().alone(Instant::now() + errand.shield.state().uncacheable);
                 }
+                // NB: begun before ended: a reader that finds the end must find that there is more.
+                let outlet = object.content.spill();
+                pen.complete();
+                self.pieces = Vec::new();
+                if let Err(error) = outlet.pour(piece, *rest).await {
+                    errand.told(&Broken::Body(error));
+                }
+            }
+            Err(broken) => {
+                errand.told(&broken);
+                lead.slot().withdraw(&object, replaced);
+                drop(pen);
             }
         }
     }
@@ -315,7 +376,7 @@ impl Arriving<'_> {
             Ok(whole) => whole,
             Err(broken) => {
                 errand.told(&broken);
-                return errand.failed(fill, Failure::Abandoned);
+                return errand.failed(lead, Failure::Broken(broken.to_string().into()));
             }
         };
         let (parts, origin, received) = head;
@@ -331,8 +392,7 @@ impl Arriving<'_> {
         let content = Arc::new(Content::whole(whole));
         let object = errand.object(parts, origin, received, policy, content);
         let replaced = if stored { lead.slot().hold(&errand.request, Arc::clone(&object)) } else { Vec::new() };
-        fill.ready(Ready { object: Arc::clone(&object), by: By::Answer, stored });
-        lead.release();
+        errand.ready(lead, Arc::clone(&object), By::Answer, stored);
         if stored {
             self.keep(lead, &object, bytes, &replaced);
         } else {
@@ -342,13 +402,14 @@ impl Arriving<'_> {
 
     /// Reads to the end, over the death of an origin if need be.
     async fn read(&mut self, answer: Answer, told: impl Fn(Bytes)) -> Result<Bytes, Broken> {
-        let mut read_bytes = 0_u64;
         let Answer { head, mut origin, mut body, .. } = answer;
         loop {
             match body.next().await {
                 Ok(Some(piece)) => {
-                    read_bytes += piece.len() as u64;
-                    self.room(read_bytes)?;
+                    self.read_bytes += piece.len() as u64;
+                    if !self.has_room() {
+                        return Err(Broken::Room(piece, Box::new(body)));
+                    }
                     self.pieces.push(piece.clone());
                     told(piece);
                 }
@@ -370,27 +431,35 @@ impl Arriving<'_> {
     }
 
     /// Room for what has come, where nobody said before how much it would be.
-    fn room(&mut self, read_bytes: u64) -> Result<(), Broken> {
-        if read_bytes > self.max {
-            return Err(Broken::Room);
+    fn has_room(&mut self) -> bool {
+        if self.is_too_large() {
+            return false;
         }
-        let reserved = self.charge.bytes();
+        let (read_bytes, reserved) = (self.read_bytes, self.charge.bytes());
         if read_bytes <= reserved {
-            return Ok(());
+            return true;
         }
-        let step = (read_bytes - reserved).max(UNKNOWN_STEP_BYTES).max(reserved / 2);
-        self.charge.grow(step).map_err(|_| Broken::Room)
+        let needed = read_bytes - reserved;
+        // The step is a guess; where it does not fit, what is needed may.
+        let step = needed.max(UNKNOWN_STEP_BYTES).max(reserved / 2);
+        self.charge.grow(step).or_else(|_| self.charge.grow(needed)).is_ok()
+    }
+
+    const fn is_too_large(&self) -> bool {
+        self.read_bytes > self.max
     }
 
     /// Keeps what is whole, unless a purge came in between.
-    fn keep(mut self, lead: &Lead, object: &Arc<Object>, bytes: u64, replaced: &[Arc<Object>]) {
+    fn keep(mut self, lead: &Lead, object: &Arc<Object>, bytes: u64, replaced: &[Variant]) {
         let errand = self.errand;
         self.charge.settle(bytes);
         let resident = errand.resident(lead);
-        let _ = object.resident.set(Arc::clone(&resident));
+        object.content.reside(Arc::clone(&resident));
         errand.shield.memory.keep(&resident, self.charge);
-        for replaced in replaced {
-            errand.shield.let_go(replaced);
+        errand.let_go(replaced, object);
+        // NB: after the store has it: whoever put another in its place before that could not let go of it.
+        if !lead.slot().holds(&object.content) {
+            errand.shield.memory.remove(&resident);
         }
         errand.shield.obey_purges(lead.slot(), object);
     }
@@ -409,7 +478,7 @@ impl Errand {
             return Box::pin(again.take(lead, fill, answer)).await;
         }
         warn!(path = self.path, "every origin's playlist is older than what was served");
-        self.failed(fill, Failure::Behind);
+        self.failed(lead, Failure::Behind);
     }
 
     fn origin_name(&self, origin: OriginId) -> Arc<str> {
@@ -422,6 +491,7 @@ impl Errand {
             route: Arc::clone(&self.route),
             kind: self.kind,
             host: self.host.clone(),
+            key: Arc::clone(&self.key),
             path: self.path.clone(),
             query: self.query.clone(),
             request: self.request.clone(),
@@ -434,10 +504,7 @@ impl Errand {
     }
 
     fn told(&self, broken: &Broken) {
-        match broken {
-            Broken::Body(error) => warn!(path = self.path, %error, "a body died and could not go on"),
-            Broken::Room => warn!(path = self.path, "expected a smaller body: there is no room for it"),
-        }
+        warn!(path = self.path, error = %broken, "a body did not come whole");
     }
 }
 

@@ -101,6 +101,11 @@ impl Resident {
         self.touched.load(Relaxed) & WANTED != 0 || matches!(self.class, Class::Live { .. })
     }
 
+    /// It was let go of, and its bytes are given back.
+    pub fn is_gone(&self) -> bool {
+        self.place() == Place::Gone
+    }
+
     pub(super) fn touches(&self) -> u8 {
         self.touched.load(Relaxed) & TOUCHES
     }

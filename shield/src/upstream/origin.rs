@@ -12,6 +12,7 @@ use http::header::{
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, response};
+use http_body::Body as _;
 use http_body_util::Empty;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -219,7 +220,11 @@ impl Origin {
         let received = Moment::now();
         let (head, source) = response.into_parts();
         let here = matches!(self.transport, Transport::Here(_));
-        let framing = Framing::of(head.version, head.status, &outgoing.method, &head.headers, here);
+        let framing = match (&source, Framing::of(head.version, head.status, &outgoing.method, &head.headers, here)) {
+            // Without a socket there is no server that writes the length of what is there already.
+            (Source::Here(body), Framing::Marked) => body.size_hint().exact().map_or(Framing::Marked, Framing::Length),
+            (_, framing) => framing,
+        };
         let patience = Patience { between: deadlines.between, until: head_until.max(Instant::now() + deadlines.total) };
         let body = Body::new(source, framing, patience, Kept { connection, permit }, witness);
         Ok(Heard { head, body, requested, received })
