@@ -12,11 +12,10 @@ use headwater_net::{Shutdown, listener};
 use headwater_shield::{Config, Shield};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 /// What is waited for comes within this, or the test fails.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -26,10 +25,22 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) target: String,
+    /// Requests for the same target before it.
+    pub(crate) nth: usize,
     head: String,
 }
 
 impl Seen {
+    /// A request that came without a socket.
+    pub(crate) fn of(request: &http::request::Parts) -> Self {
+        let mut head = format!("{} {}\n", request.method, request.uri);
+        for (name, value) in &request.headers {
+            head.push_str(&format!("{name}: {}\n", value.to_str().unwrap_or("?")));
+        }
+        let target = request.uri.path_and_query().map_or("", |target| target.as_str()).to_owned();
+        Self { method: request.method.to_string(), target, nth: 0, head }
+    }
+
     /// The value of a field.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1);
@@ -37,7 +48,8 @@ impl Seen {
     }
 }
 
-type Playing = Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>>;
+/// A script that is being played.
+pub(crate) type Playing = Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>>;
 
 /// The other end of a scripted origin's connection.
 pub(crate) struct Wire {
@@ -73,7 +85,6 @@ impl Wire {
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
-    count: watch::Sender<usize>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -93,18 +104,17 @@ impl Origin {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
-        let count = watch::Sender::new(0);
         let script: Arc<dyn Fn(Seen, Wire) -> Playing + Send + Sync> =
             Arc::new(move |seen, wire| Box::pin(script(seen, wire)));
         let serving = {
-            let (seen, count) = (Arc::clone(&seen), count.clone());
+            let seen = Arc::clone(&seen);
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(play(stream, Arc::clone(&script), Arc::clone(&seen), count.clone()));
+                    tokio::spawn(play(stream, Arc::clone(&script), Arc::clone(&seen)));
                 }
             })
         };
-        Self { address, seen, count, serving }
+        Self { address, seen, serving }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -120,20 +130,12 @@ impl Origin {
     pub(crate) fn count(&self, target: &str) -> usize {
         self.seen.lock().iter().filter(|seen| seen.target == target).count()
     }
-
-    /// Waits until so many requests have come.
-    pub(crate) async fn reached(&self, requests: usize) {
-        let mut count = self.count.subscribe();
-        let reached = tokio::time::timeout(SOON, count.wait_for(|count| *count >= requests)).await;
-        assert!(reached.is_ok(), "expected {requests} requests, got {:?}", self.seen());
-    }
 }
 
 async fn play(
     mut stream: TcpStream,
     script: Arc<dyn Fn(Seen, Wire) -> Playing + Send + Sync>,
     seen: Arc<Mutex<Vec<Seen>>>,
-    count: watch::Sender<usize>,
 ) {
     // One request a connection: what a script does to it concerns no other.
     let mut head = Vec::new();
@@ -147,13 +149,16 @@ async fn play(
     let head = String::from_utf8_lossy(&head).into_owned();
     let mut first = head.lines().next().unwrap_or("").split(' ');
     let (method, target) = (first.next().unwrap_or("").to_owned(), first.next().unwrap_or("").to_owned());
-    let request = Seen { method, target, head };
+    let mut request = Seen { method, target, nth: 0, head };
     if request.target == "/healthz" {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
         return;
     }
-    seen.lock().push(request.clone());
-    count.send_modify(|count| *count += 1);
+    {
+        let mut seen = seen.lock();
+        request.nth = seen.iter().filter(|before| before.target == request.target).count();
+        seen.push(request.clone());
+    }
     let _ = script(request, Wire { stream }).await;
 }
 
@@ -172,19 +177,28 @@ impl Drop for Shielded {
 
 /// A configuration with one route to these origins, and `more` of the upstream's keys, then of the file's.
 pub(crate) fn config(origins: &[&Origin], upstream: &str, more: &str) -> Config {
-    let urls: Vec<String> = origins.iter().map(|origin| format!("{:?}", origin.url())).collect();
+    let urls: Vec<String> = origins.iter().map(|origin| origin.url()).collect();
+    configuration(&urls, upstream, more)
+}
+
+/// As [`config`], with the origins' addresses.
+pub(crate) fn configuration(origins: &[String], upstream: &str, more: &str) -> Config {
     let text = format!(
-        "listen = \"127.0.0.1:0\"\n{more}\n[upstreams.main]\norigins = [{}]\n{upstream}\n[routes.all]\nprefix = \"/\"\nupstream = \"main\"\n",
-        urls.join(", ")
+        "listen = \"127.0.0.1:0\"\n{more}\n[upstreams.main]\norigins = {origins:?}\n{upstream}\n[routes.all]\nprefix = \"/\"\nupstream = \"main\"\n",
     );
     toml::from_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
 impl Shielded {
     pub(crate) async fn start(config: Config) -> Self {
+        let socket = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        Self::on(socket, config)
+    }
+
+    /// A shield that listens on this socket.
+    pub(crate) fn on(socket: TcpListener, config: Config) -> Self {
         let shutdown = Shutdown::new();
         let shield = Shield::start(config, None, shutdown.clone()).expect("a configuration in order");
-        let socket = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = socket.local_addr().expect("an address");
         let (service, tally) = (Arc::clone(&shield).service(), Arc::clone(shield.tally()));
         let limits = headwater_net::limits::Limits::default();
@@ -203,20 +217,22 @@ impl Shielded {
 
     /// GET with fields, read to its end.
     pub(crate) async fn ask(&self, target: &str, fields: &[(&str, &str)]) -> Got {
-        let mut reading = self.begin(target, fields).await;
-        let mut body = Vec::new();
-        let whole = loop {
-            match reading.next().await {
-                Some(Ok(piece)) => body.extend_from_slice(&piece),
-                Some(Err(())) => break false,
-                None => break true,
+        match self.try_begin(target, fields).await {
+            Some(reading) => reading.rest().await,
+            None => {
+                // The connection ended before a head: as visible as an end in the body.
+                let (headers, body) = (HeaderMap::new(), Bytes::new());
+                Got { status: StatusCode::BAD_GATEWAY, headers, body, whole: false }
             }
-        };
-        Got { status: reading.status, headers: reading.headers.clone(), body: body.into(), whole }
+        }
     }
 
     /// GET with fields, up to the head of the answer.
     pub(crate) async fn begin(&self, target: &str, fields: &[(&str, &str)]) -> Reading {
+        self.try_begin(target, fields).await.unwrap_or_else(|| panic!("{target}: expected a head"))
+    }
+
+    async fn try_begin(&self, target: &str, fields: &[(&str, &str)]) -> Option<Reading> {
         let stream = TcpStream::connect(self.address).await.expect("a listening shield");
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
         let connection = tokio::spawn(async move {
@@ -230,11 +246,42 @@ impl Shielded {
             request = request.header(*name, *value);
         }
         let request = request.body(Empty::<Bytes>::new()).expect("a request");
-        let answer = tokio::time::timeout(SOON, sender.send_request(request)).await;
-        let answer =
-            answer.unwrap_or_else(|_| panic!("{target}: no answer")).unwrap_or_else(|e| panic!("{target}: {e}"));
-        let (parts, body) = answer.into_parts();
-        Reading { status: parts.status, headers: parts.headers, body, _sender: sender, connection }
+        Reading::of(target, sender.send_request(request), Some(Alive(connection))).await
+    }
+
+    /// An HTTP/2 connection.
+    pub(crate) async fn h2(&self) -> H2 {
+        let stream = TcpStream::connect(self.address).await.expect("a listening shield");
+        let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
+        let connection = tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        H2 { sender, _connection: Alive(connection) }
+    }
+}
+
+/// A client's HTTP/2 connection.
+pub(crate) struct H2 {
+    sender: hyper::client::conn::http2::SendRequest<Empty<Bytes>>,
+    _connection: Alive,
+}
+
+impl H2 {
+    /// GET on a stream of its own, up to the head of the answer.
+    pub(crate) async fn begin(&self, target: &str) -> Reading {
+        let request = Request::builder().uri(format!("http://live.example{target}"));
+        let request = request.body(Empty::<Bytes>::new()).expect("a request");
+        Reading::of(target, self.sender.clone().send_request(request), None).await.expect("a head")
+    }
+}
+
+/// A task that ends with its handle.
+struct Alive(tokio::task::JoinHandle<()>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -243,17 +290,21 @@ pub(crate) struct Reading {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     body: hyper::body::Incoming,
-    _sender: hyper::client::conn::http1::SendRequest<Empty<Bytes>>,
-    connection: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
+    _connection: Option<Alive>,
 }
 
 impl Reading {
+    async fn of(
+        target: &str,
+        answer: impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>>,
+        connection: Option<Alive>,
+    ) -> Option<Self> {
+        let answer = tokio::time::timeout(SOON, answer).await;
+        let answer = answer.unwrap_or_else(|_| panic!("{target}: no answer")).ok()?;
+        let (parts, body) = answer.into_parts();
+        Some(Self { status: parts.status, headers: parts.headers, body, _connection: connection })
+    }
+
     /// The next bytes; `Err` if the answer broke off.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, ()>> {
         loop {
@@ -267,6 +318,19 @@ impl Reading {
                 Err(_) => return Some(Err(())),
             }
         }
+    }
+
+    /// What is left of it.
+    pub(crate) async fn rest(mut self) -> Got {
+        let mut body = Vec::new();
+        let whole = loop {
+            match self.next().await {
+                Some(Ok(piece)) => body.extend_from_slice(&piece),
+                Some(Err(())) => break false,
+                None => break true,
+            }
+        };
+        Got { status: self.status, headers: std::mem::take(&mut self.headers), body: body.into(), whole }
     }
 
     /// The next bytes, so many at least.

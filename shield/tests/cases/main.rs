@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The cases of a live shield, each a script of origin, shield and clients that reads top to bottom.
+//! Cases of a live shield: an origin by script, the shield, its clients, in one file each.
 
+mod alone;
+mod broken;
+mod cancellation;
 mod fills;
+mod flight;
+mod freshness;
 mod harness;
 mod operation;
+mod here;
+mod origins;
+mod purges;
+mod room;
+mod secure;
