@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use headwater_net::listener::Connection;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -25,6 +26,11 @@ use crate::semantics::fields;
 use crate::upstream::Arrival;
 
 impl Shield {
+    /// Who is at the other end of a connection.
+    pub fn edge(&self, connection: &Connection) -> Edge {
+        self.state().guard.edge(connection)
+    }
+
     /// Answers a request of an edge.
     pub async fn answer(self: &Arc<Self>, request: Parts, edge: &Edge) -> Response<Body> {
         let came = Instant::now();

@@ -40,7 +40,7 @@ impl Shield {
         let own = (!elsewhere).then(|| listener::routes(admin::router(&self)));
         move |connection| {
             let own = own.as_ref().map(|own| own(connection.clone()));
-            let edge = self.state().guard.edge(&connection);
+            let edge = self.edge(&connection);
             Service { inner: Arc::new(Inner { shield: Arc::clone(&self), edge, own }) }
         }
     }

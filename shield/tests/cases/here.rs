@@ -106,7 +106,8 @@ impl Here {
         }
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         let shield = Arc::clone(&self.shield);
-        async move { shield.answer(parts, &Connection::new(SocketAddr::from(([127, 0, 0, 1], 1)))).await }
+        let edge = shield.edge(&Connection::new(SocketAddr::from(([127, 0, 0, 1], 1))));
+        async move { shield.answer(parts, &edge).await }
     }
 
     /// A client: asks and reads to the end.
