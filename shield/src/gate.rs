@@ -58,6 +58,8 @@ impl Shield {
             answer.channel = route.settings.live.then(|| Arc::from(route::channel(path)));
             answer.first_byte = Some(waited);
             answer.upstream = note.upstream;
+            // Nobody reads a body that is empty.
+            answer.whole = response.body().is_end_stream();
         }
         let counts = Arc::clone(&route.counts);
         response.map(|body| Body::new(Told { body, counts, class, line }))

@@ -201,7 +201,9 @@ pub(crate) struct Scraped {
     pub(crate) memory_max: Gauge,
     pub(crate) objects: Gauge,
     pub(crate) keys: Gauge,
+    pub(crate) open: Gauge,
     pub(crate) held: Gauge,
+    pub(crate) tracked: Gauge,
     pub(crate) evicted: Counter,
     pub(crate) disk: Gauge,
     pub(crate) connections: Gauge,
@@ -302,6 +304,8 @@ impl Metrics {
         d.add("channel_misses", None, CHANNEL, "Requests that were not", of(Told::Misses));
         d.add("channel_origin_requests", None, CHANNEL, "Requests to origins", of(Told::OriginRequests));
         d.add("collapsed", None, &[], "Requests that joined another's fill", self.collapsed.clone());
+        d.add("open", None, &[], "Requests that are being answered", s.open.clone());
+        d.add("tracked", None, &[], "Edges and channels that are told apart by limits", s.tracked.clone());
         d.add("held", None, &[], "Requests held now for what comes next", s.held.clone());
         d.add("filling", None, &[], "Fills under way", self.filling.clone());
         d.add("prefetched", None, &[], "Objects asked for before an edge did", self.prefetched.clone());

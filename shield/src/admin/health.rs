@@ -51,7 +51,10 @@ fn look(shield: &Shield, scraped: &Scraped) {
     scraped.memory_max.set(whole(memory.bytes_max()));
     scraped.objects.set(whole(memory.residents() as u64));
     scraped.keys.set(whole(shield.index.len() as u64));
-    scraped.held.set(whole(shield.state().guard.held() as u64));
+    let guard = &shield.state().guard;
+    scraped.open.set(whole(guard.requests() as u64));
+    scraped.held.set(whole(guard.held() as u64));
+    scraped.tracked.set(whole(guard.tracked() as u64));
     told(&scraped.evicted, memory.evicted());
     scraped.connections.set(whole(shield.tally.open() as u64));
     if let Some(log) = &*shield.log.load() {

@@ -25,7 +25,9 @@ pub(super) struct Now {
     cache: CacheState,
     /// Routes, in the order in which they are looked through.
     routes: Vec<RouteState>,
-    /// Requests held now for what comes next.
+    /// Requests that are being answered.
+    requests: usize,
+    /// Those of them that are held for what comes next.
     held: usize,
     /// Connections of edges open now.
     connections: usize,
@@ -92,7 +94,8 @@ pub(super) async fn state(State(shield): State<Arc<Shield>>) -> Response<Body> {
             evicted: memory.evicted(),
         },
         routes: state.routes.all().iter().map(route).collect(),
-        held: shield.state().guard.held(),
+        requests: state.guard.requests(),
+        held: state.guard.held(),
         connections: shield.tally.open(),
         stopping: shield.shutdown.is_started(),
     };
