@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use http::HeaderMap;
-use http::header::VARY;
+use http::header::{AUTHORIZATION, VARY};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -122,8 +122,16 @@ pub struct Slot {
 
 #[derive(Debug, Default)]
 struct Turns {
-    fills: Vec<(Selector, Arc<Fill>)>,
+    fills: Vec<(Company, Arc<Fill>)>,
     alone_until: Option<Instant>,
+}
+
+/// Who may wait for the same fill. What is answered to credentials is mostly for nobody else, so those who bring none do
+/// not wait for it: one request with some could send all others to the origin.
+#[derive(Debug, PartialEq, Eq)]
+struct Company {
+    selector: Selector,
+    authorized: bool,
 }
 
 /// What a request that is not served from what is held does next.
@@ -172,11 +180,12 @@ impl Slot {
         }
         turns.alone_until = None;
         let Some(selector) = self.held.load().selector(request) else { return Turn::Alone };
-        if let Some((_, fill)) = turns.fills.iter().find(|(wanted, _)| *wanted == selector) {
+        let company = Company { selector, authorized: request.contains_key(AUTHORIZATION) };
+        if let Some((_, fill)) = turns.fills.iter().find(|(found, _)| *found == company) {
             return Turn::Follow(Arc::clone(fill));
         }
         let fill = begin();
-        turns.fills.push((selector, Arc::clone(&fill)));
+        turns.fills.push((company, Arc::clone(&fill)));
         Turn::Lead(Lead { slot: Arc::clone(self), fill })
     }
 
@@ -189,6 +198,7 @@ impl Slot {
     pub fn hold(&self, request: &HeaderMap, object: Arc<Object>) -> Vec<Variant> {
         let _turn = self.turn.lock();
         let mut held = Held::clone(&self.held.load());
+        // NB: one that nothing selects is for one alone, and never comes here.
         let selector = selector(&object.headers, request).unwrap_or_default();
         // Answers that vary by other fields than the newest cannot be told apart any more.
         let mut replaced = Vec::new();

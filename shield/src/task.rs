@@ -160,8 +160,9 @@ impl Errand {
             Ok(judged) => judged,
             Err(reason) => {
                 debug!(path = self.path, ?reason, "not to be shared");
-                // An error says nothing about what else this URL may answer.
-                if !status.is_server_error() {
+                // An error says nothing about what else this URL may answer, and a request must not be able to keep others
+                // from sharing by what it sends.
+                if reason.is_of_url() && !status.is_client_error() && !status.is_server_error() {
                     let while_remembered = self.shield.state().uncacheable;
                     lead.slot().alone(Instant::now() + while_remembered);
                 }
@@ -233,6 +234,7 @@ impl Errand {
             Verdict::Shared => Policy::momentary(answer.received.instant.into()),
             Verdict::Alone(_) => return None,
         };
+        fields::for_storage(&mut headers, received.1);
         let head = Head { status: held.status, headers, origin: self.origin_name(answer.origin) };
         Some(Arc::new(Object::new(head, policy, Arc::clone(&held.content), held.tags.clone(), self.epoch)))
     }

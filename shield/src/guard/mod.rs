@@ -210,6 +210,12 @@ impl Guard {
         Ok(held)
     }
 
+    /// True if nothing is counted by time: what is answered as it is asked, on an open route, needs no place.
+    pub fn is_open(&self) -> bool {
+        let limits = &self.limits;
+        limits.edge_requests_per_second == 0 && limits.edge_bytes_per_second == 0 && self.channel_rate.is_none()
+    }
+
     /// Requests that are being answered.
     pub fn requests(&self) -> usize {
         self.all.requests.load(Ordering::Relaxed)

@@ -50,9 +50,17 @@ pub enum Reason {
     SetCookie,
     /// `Vary: *`: it depends on what no request says.
     Vary,
+    /// What the request sent in the fields of Vary is too long to be remembered.
+    Selector,
 }
 
 impl Reason {
+    /// True if it is the URL's, whoever asks: worth remembering. What one request brought about by what it sent must not
+    /// keep others from sharing.
+    pub const fn is_of_url(self) -> bool {
+        matches!(self, Self::Status | Self::NoStore | Self::Private | Self::SetCookie | Self::Vary)
+    }
+
     /// As `detail` of Cache-Status.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,6 +72,7 @@ impl Reason {
             Self::Authorization => "authorization",
             Self::SetCookie => "set-cookie",
             Self::Vary => "vary",
+            Self::Selector => "vary-too-long",
         }
     }
 }
@@ -131,7 +140,10 @@ fn forbidden(request: &RequestHead<'_>, status: StatusCode, headers: &HeaderMap,
     if headers.contains_key(SET_COOKIE) {
         return Some(Reason::SetCookie);
     }
-    vary::selects_nothing(headers).then_some(Reason::Vary)
+    if vary::selects_nothing(headers) {
+        return Some(Reason::Vary);
+    }
+    vary::selector(headers, request.headers).is_none().then_some(Reason::Selector)
 }
 
 /// How long the answer lives; none: it does not say, and its status does not let it be stored without.

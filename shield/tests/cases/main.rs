@@ -14,3 +14,4 @@ mod origins;
 mod purges;
 mod room;
 mod secure;
+mod strangers;

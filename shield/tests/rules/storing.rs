@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use headwater_shield::semantics::{Defaults, RequestHead, judge};
+use headwater_shield::semantics::{Defaults, Reason, RequestHead, judge};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{DEFAULTS, RECEIVED, headers, rows, verdict, words};
@@ -136,5 +136,30 @@ fn an_answer_that_is_of_no_use_later_is_for_those_who_wait() {
         let request = RequestHead { method: &Method::GET, headers: &HeaderMap::new() };
         let found = judge(&request, StatusCode::OK, &headers(answer), *RECEIVED, *RECEIVED, &defaults);
         assert_eq!(words(found, Duration::ZERO), expected, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_request_that_selects_by_too_much_is_answered_alone() {
+    let request = format!("GET\norigin: {}", "x".repeat(2_000));
+    let found = verdict(&request, 200, "cache-control: max-age=60\nvary: origin", Duration::ZERO);
+    assert_eq!(words(found, Duration::ZERO), "alone vary-too-long");
+    assert_eq!(words(verdict(&request, 200, "cache-control: max-age=60", Duration::ZERO), Duration::ZERO), "fresh 60");
+}
+
+#[test]
+fn what_one_request_brought_about_is_not_held_against_its_url() {
+    for (reason, of_url) in [
+        (Reason::NoStore, true),
+        (Reason::Private, true),
+        (Reason::SetCookie, true),
+        (Reason::Vary, true),
+        (Reason::Status, true),
+        (Reason::Authorization, false),
+        (Reason::Selector, false),
+        (Reason::Method, false),
+        (Reason::Partial, false),
+    ] {
+        assert_eq!(reason.is_of_url(), of_url, "{reason:?}");
     }
 }
