@@ -16,7 +16,7 @@ use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::Shield;
-use crate::guard::{self, Asked, Edge, Refusal, hygiene};
+use crate::guard::{self, Access, Asked, Edge, Refusal, hygiene};
 use crate::handler::{Asking, Target};
 use crate::log::Line;
 use crate::metrics::{self, Class, Outcome};
@@ -86,12 +86,6 @@ impl Shield {
             true => guard::Class::LiveEdge,
             false => guard::Class::Rest,
         };
-        let channel = route::channel(target.path);
-        let asked = Asked { tenant: &route.tenant, channel, path: target.path, query: target.query, class };
-        let pass = match state.guard.admit(edge, &route.access, &asked) {
-            Ok(pass) => pass,
-            Err(refused) => return (self.refuse(&refused), Some(Arc::clone(route))),
-        };
         let proven =
             request.uri.path_and_query().map(|told| self.siblings.arrival(&request.method, told, &request.headers));
         if let Some(Arrival::Unproven(error)) = &proven {
@@ -99,6 +93,14 @@ impl Shield {
             self.tally.refuse("sibling", format_args!("expected a sibling's signature: {error}"));
         }
         let of_sibling = matches!(proven, Some(Arrival::Sibling));
+        // A sibling has looked at its edge's token and address itself, and sends neither on.
+        let access = if of_sibling { &Access::ANYBODY } else { &route.access };
+        let channel = route::channel(target.path);
+        let asked = Asked { tenant: &route.tenant, channel, path: target.path, query: target.query, class };
+        let pass = match state.guard.admit(edge, access, &asked) {
+            Ok(pass) => pass,
+            Err(refused) => return (self.refuse(&refused), Some(Arc::clone(route))),
+        };
         let asking = Asking { shield: self, route, target, request, kind, of_sibling };
         let response = asking.answer().await;
         (response.map(|body| pass.keep(body)), Some(Arc::clone(route)))

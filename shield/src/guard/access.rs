@@ -28,6 +28,9 @@ pub struct Access {
 }
 
 impl Access {
+    /// No condition at all.
+    pub const ANYBODY: Self = Self { networks: Vec::new(), certificate: false, keys: Keys::NONE };
+
     /// As a route is configured.
     ///
     /// # Errors

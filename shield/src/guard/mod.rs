@@ -75,7 +75,7 @@ pub struct Asked<'a> {
 pub struct Guard {
     limits: Limits,
     edges: Arc<Table<IpAddr, EdgeCounts>>,
-    channels: Table<u64, ChannelCounts>,
+    channels: Arc<Table<u64, ChannelCounts>>,
     channel_rate: Option<Rate>,
     /// What channels are known by: their names are outsiders' to choose, so nothing is kept of them.
     hasher: RandomState,
@@ -133,20 +133,35 @@ pub struct Held {
 impl Guard {
     /// A guard that has seen nobody.
     pub fn new(limits: &Limits) -> Self {
+        Self::counting(Arc::default(), limits)
+    }
+
+    /// A guard with other limits, for a reload: requests that are being answered count on. Rates do too, unless a limit
+    /// has changed: then they begin anew.
+    #[must_use]
+    pub fn with(&self, limits: &Limits) -> Self {
+        if *limits != self.limits {
+            return Self::counting(Arc::clone(&self.all), limits);
+        }
         Self {
-            edges: Arc::new(Table::new(limits.tracked_max)),
-            channels: Table::new(limits.tracked_max),
-            channel_rate: Rate::new(limits.channel_requests_per_second, limits.channel_burst),
-            hasher: RandomState::new(),
-            all: Arc::default(),
             limits: limits.clone(),
+            edges: Arc::clone(&self.edges),
+            channels: Arc::clone(&self.channels),
+            channel_rate: self.channel_rate,
+            hasher: self.hasher.clone(),
+            all: Arc::clone(&self.all),
         }
     }
 
-    /// A guard with other limits, for a reload: requests that are being answered count on, rates begin anew.
-    #[must_use]
-    pub fn with(&self, limits: &Limits) -> Self {
-        Self { all: Arc::clone(&self.all), ..Self::new(limits) }
+    fn counting(all: Arc<Counts>, limits: &Limits) -> Self {
+        Self {
+            edges: Arc::new(Table::new(limits.tracked_max)),
+            channels: Arc::new(Table::new(limits.tracked_max)),
+            channel_rate: Rate::new(limits.channel_requests_per_second, limits.channel_burst),
+            hasher: RandomState::new(),
+            all,
+            limits: limits.clone(),
+        }
     }
 
     /// The limits.
@@ -208,12 +223,6 @@ impl Guard {
             return Err(too_many("held_per_channel", "expected fewer requests that wait for this channel", SOON));
         }
         Ok(held)
-    }
-
-    /// True if nothing is counted by time: what is answered as it is asked, on an open route, needs no place.
-    pub fn is_open(&self) -> bool {
-        let limits = &self.limits;
-        limits.edge_requests_per_second == 0 && limits.edge_bytes_per_second == 0 && self.channel_rate.is_none()
     }
 
     /// Requests that are being answered.

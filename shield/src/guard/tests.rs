@@ -135,12 +135,14 @@ fn nobody_can_make_the_tables_grow() {
 }
 
 #[test]
-fn a_reload_counts_requests_on_and_begins_rates_anew() {
+fn a_reload_goes_on_counting_and_begins_rates_anew_where_a_limit_changed() {
     let limits = Limits { edge_requests_per_second: 1, edge_burst: 1, ..Limits::default() };
     let guard = Guard::new(&limits);
     let one = edge(&guard, "192.0.2.1");
     let held = ask(&guard, &one).unwrap();
     assert!(ask(&guard, &one).is_err());
+    let guard = guard.with(&limits);
+    assert_eq!(ask(&guard, &one).unwrap_err().bound, "edge_rate", "what did not change goes on");
     let guard = guard.with(&Limits { concurrent_max: 2, ..limits });
     assert_eq!(guard.requests(), 1);
     let _second = ask(&guard, &one).unwrap();

@@ -24,6 +24,9 @@ pub const PARAMETER: &str = "hwt";
 pub struct Keys(Vec<hmac::Key>);
 
 impl Keys {
+    /// No key: nothing asks for a token.
+    pub const NONE: Self = Self(Vec::new());
+
     /// Keys as they are configured.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a String>) -> Self {
         Self(secrets.into_iter().map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())).collect())
