@@ -11,13 +11,14 @@ const LIFE: &str = "cache-control: max-age=60\r\n";
 
 #[tokio::test]
 async fn credentials_keep_nobody_else_waiting_or_from_sharing() {
-    let go = Arc::new(Notify::new());
-    let waiting = Arc::clone(&go);
+    let (here, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (came, waiting) = (Arc::clone(&here), Arc::clone(&go));
     let origin = Origin::start(move |seen, mut wire| {
-        let go = Arc::clone(&waiting);
+        let (here, go) = (Arc::clone(&came), Arc::clone(&waiting));
         async move {
             let authorized = seen.field("authorization").is_some();
             if authorized {
+                here.notify_one();
                 go.notified().await;
             }
             wire.answer("200 OK", LIFE, if authorized { "for one" } else { "for all" }).await
@@ -27,7 +28,7 @@ async fn credentials_keep_nobody_else_waiting_or_from_sharing() {
     let shield = Arc::new(Shielded::of(&origin).await);
     let one = Arc::clone(&shield);
     let one = tokio::spawn(async move { one.ask("/x.m4s", &[("authorization", "Basic eDp5")]).await });
-    origin.reached(1).await;
+    here.notified().await;
     // The one with credentials is still being answered.
     assert_eq!(shield.get("/x.m4s").await.text(), "for all");
     go.notify_one();
