@@ -336,7 +336,7 @@ fn duration_us_of(text: &str) -> Option<i64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Expected, Step, expected, scan};
+    use super::super::{Expected, Step, behind, expected, scan};
     use super::*;
 
     const TIMELINE: &str = r#"<?xml version="1.0"?>
@@ -375,6 +375,11 @@ mod tests {
         ] {
             assert_eq!(expected(path, &progress, now), outcome, "{path}");
         }
+        for (path, outcome) in
+            [("/x/v0/t1530000.m4s", 0), ("/x/v0/t1440000.m4s", 1), ("/x/v0/t900000.m4s", 7), ("/x/2-00010.m4s", 1)]
+        {
+            assert_eq!(behind(path, &progress, now), Some(outcome), "{path}");
+        }
         let newer = scan(TIMELINE.replace("r=\"2\"", "r=\"3\"").as_bytes()).unwrap();
         assert_eq!((newer.against(&progress), progress.against(&newer)), (Step::Forward, Step::Back));
     }
@@ -398,6 +403,9 @@ mod tests {
             (32.1, Expected::Never),
         ] {
             assert_eq!(expected("/a-5.m4s", &progress, at(seconds)), outcome, "{seconds}");
+        }
+        for (seconds, outcome) in [(0.0, 0), (8.4, 0), (8.5, 1), (10.4, 1), (10.5, 2), (108.5, 51)] {
+            assert_eq!(behind("/a-5.m4s", &progress, at(seconds)), Some(outcome), "{seconds}");
         }
         assert_eq!(expected("/a-0.m4s", &progress, at(1.0)), Expected::Never);
         assert_eq!(expected("/a-18446744073709551615.m4s", &progress, at(1.0)), Expected::Never);
@@ -455,7 +463,8 @@ mod tests {
                 let text = format!("<MPD type=\"dynamic\" availabilityStartTime=\"2026-11-21T10:00:00Z\" timeShiftBufferDepth=\"PT{t}S\"><Period start=\"PT{t}S\" duration=\"PT{d}S\"><AdaptationSet><SegmentTemplate duration=\"{d}\" timescale=\"{scale}\" presentationTimeOffset=\"{offset}\" startNumber=\"{number}\" endNumber=\"{end}\" availabilityTimeOffset=\"{early}\" media=\"$Number$.m4s\">{timeline}</SegmentTemplate><Representation/></AdaptationSet></Period></MPD>");
                 let Some(progress) = scan(text.as_bytes()) else { continue };
                 prop_assert_eq!(progress.against(&progress), Step::Same);
-                let _ = expected(&format!("/{number}.m4s"), &progress, UtcTime::from_nanos(i64::MAX));
+                let (path, now) = (format!("/{number}.m4s"), UtcTime::from_nanos(i64::MAX));
+                let _ = (expected(&path, &progress, now), behind(&path, &progress, now));
             }
         }
     }

@@ -14,6 +14,6 @@ pub mod stalls;
 
 pub use directives::{Directives, canonical};
 pub use marks::{Marks, Verdict};
-pub use next::{Expected, expected};
+pub use next::{Expected, behind, expected};
 pub use progress::{Position, Progress, Step, scan};
 pub use stalls::{Pace, Stalls};

@@ -96,6 +96,26 @@ pub fn expected(path: &str, newest: &Progress, now: UtcTime) -> Expected {
     }
 }
 
+/// How many objects behind the newest an object of a playlist is, 0 and 1 being the edge; `None` if its name follows
+/// nothing that is known. So the live edge is told from what somebody reads of a recording.
+pub fn behind(path: &str, newest: &Progress, now: UtcTime) -> Option<u64> {
+    let names = &newest.names;
+    let Position::Hls(at) = newest.position else {
+        return names.templates.iter().rev().find_map(|template| template.behind(path, now));
+    };
+    let ours = LivePath::parse(path).map(|path| path.object);
+    if let Some(Object::Segment(_, number) | Object::Part(_, number, _)) = ours {
+        return Some(at.next.saturating_sub(number.0));
+    }
+    let is = |name: &Option<Box<str>>| name.as_deref().is_some_and(|name| ends(path, name));
+    if [&names.hint, &names.last_part, &names.before_last_part].into_iter().any(is) {
+        return Some(0);
+    }
+    let segments = Series::of(names.before_last.as_deref(), names.last.as_deref());
+    let offset = segments.and_then(|series| series.offset(path)).or(is(&names.last).then_some(0))?;
+    u64::try_from(1 - offset.min(1)).ok()
+}
+
 fn hls(path: &str, at: &Hls, names: &Names) -> Option<Expected> {
     match LivePath::parse(path).map(|path| path.object) {
         Some(Object::Segment(_, number)) => return Some(segment(number, at)),
@@ -196,6 +216,19 @@ impl<'a> Series<'a> {
 }
 
 impl Template {
+    fn behind(&self, path: &str, now: UtcTime) -> Option<u64> {
+        let asked: u64 = between(path, &self.before, &self.after)?.parse().ok()?;
+        match self.addressing {
+            Addressing::Told { next, ahead, .. } => Some(next.saturating_sub(asked).div_ceil(ahead.div_ceil(2).max(1))),
+            Addressing::Clock { number, end_ms, duration_us, early_ms, .. } => {
+                let since_us = (i128::from(now.millis()) - i128::from(end_ms) + i128::from(early_ms)) * 1_000;
+                // The number that is available next.
+                let next = i128::from(number) + since_us.div_euclid(i128::from(duration_us.max(1))) + 1;
+                Some(u64::try_from(next - i128::from(asked)).unwrap_or(0))
+            }
+        }
+    }
+
     fn expected(&self, path: &str, now: UtcTime) -> Option<Expected> {
         let asked: u64 = between(path, &self.before, &self.after)?.parse().ok()?;
         Some(match self.addressing {
@@ -356,11 +389,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_edge_is_told_from_a_recording() {
+        let at = Hls { first: 10, next: 2_000, parts: 2, ..Hls::default() };
+        let ours = Progress { position: Position::Hls(at), ..playlist(0, &[]) };
+        let theirs = playlist(3, &["seg00098.ts", "seg00099.ts"]);
+        for (path, newest, outcome) in [
+            ("/live/demo/v0/2000.2.m4s", &ours, Some(0)),
+            ("/live/demo/v0/2001.m4s", &ours, Some(0)),
+            ("/live/demo/v0/1999.m4s", &ours, Some(1)),
+            ("/live/demo/v0/1000.m4s", &ours, Some(1_000)),
+            ("/a/seg00100.ts", &theirs, Some(0)),
+            ("/a/seg00099.ts", &theirs, Some(1)),
+            ("/a/seg00009.ts", &theirs, Some(91)),
+            ("/a/other.ts", &theirs, None),
+            ("/only1.ts", &playlist(0, &["only1.ts"]), Some(1)),
+        ] {
+            assert_eq!(behind(path, newest, NOW), outcome, "{path}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_names_are_taken(names in prop::collection::vec("[a-c0-9./?:\u{e9}]{1,12}", 0..5), path in "/[a-c0-9./?\u{e9}]{0,14}") {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let _ = expected(&path, &playlist(0, &names), NOW);
+            let newest = playlist(0, &names);
+            let _ = (expected(&path, &newest, NOW), behind(&path, &newest, NOW));
         }
 
         #[test]

