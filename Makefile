@@ -76,7 +76,7 @@ web/dist/index.html: web/node_modules/.package-lock.json web/build.mjs $(wildcar
 players: tests/players/node_modules/.package-lock.json
 
 bench: setup-bench
-	$(CARGO) bench $(LOCKED) --profile release -p headwater-packager --bench fragmenter -p headwater-manifests --bench playlists
+	$(CARGO) bench $(LOCKED) --profile release -p headwater-packager --bench fragmenter -p headwater-manifests --bench playlists -p headwater-shield --bench store
 	@$(MAKE) --no-print-directory load
 
 # A test fails where the committed reference is another.

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 seconds=$1
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(fmp4 timeline paths directives playlist mpd gzip range h1)
+[ ${#targets[@]} -gt 0 ] || targets=(fmp4 timeline paths directives playlist mpd gzip range h1 live query)
 
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
 
@@ -18,6 +18,8 @@ for target in "${targets[@]}"; do
     fmp4 | timeline) seeds=(tests/vectors/cmaf tests/vectors/fmp4 tests/vectors/bad) ;;
     playlist) seeds=(tests/vectors/hls) ;;
     mpd) seeds=(tests/vectors/dash) ;;
+    live) seeds=(tests/fuzz/seeds/live tests/vectors/hls tests/vectors/dash) ;;
+    query) seeds=(tests/fuzz/seeds/query) ;;
     *) seeds=() ;;
   esac
   echo "fuzz: $target for $seconds s"
