@@ -76,7 +76,8 @@ impl Headwater {
     /// # Errors
     /// The verb's own.
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        // foyer has a line for each object that a failed disk did not take; the disk tier says it once for all.
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,foyer=off"));
         let ansi = std::io::stderr().is_terminal();
         tracing_subscriber::fmt()
             .with_env_filter(filter)

@@ -29,13 +29,14 @@ pub(super) fn scan(text: &[u8]) -> Option<Progress> {
     let mut duration = Duration::ZERO;
     let (mut last, mut before_last, mut last_part, mut before_last_part) = (None, None, None, None);
     let mut hint = None;
+    let (mut date, mut since_date) = (None, Duration::ZERO);
     for line in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
         let line = line.trim_ascii();
         let Some(tag) = line.strip_prefix(b"#") else {
             if !line.is_empty() {
                 segments += 1;
                 at.parts = 0;
-                at.date_ms = at.date_ms.map(|date| date.saturating_add(millis(duration)));
+                since_date = since_date.saturating_add(duration);
                 progress.period = Some(duration).filter(|duration| !duration.is_zero());
                 duration = Duration::ZERO;
                 (before_last, last) = (last, Some(line));
@@ -53,8 +54,8 @@ pub(super) fn scan(text: &[u8]) -> Option<Progress> {
                 (before_last_part, last_part) = (last_part, attribute(value, b"URI"));
             }
             b"EXT-X-PROGRAM-DATE-TIME" => {
-                let date = std::str::from_utf8(value).ok().and_then(UtcTime::parse);
-                at.date_ms = date.map(UtcTime::millis);
+                // Many playlists date every segment: only the last is read.
+                (date, since_date) = (Some(value), Duration::ZERO);
             }
             b"EXT-X-TARGETDURATION" => target = Some(seconds(value)),
             b"EXT-X-MEDIA-SEQUENCE" => at.first = number(value),
@@ -73,6 +74,8 @@ pub(super) fn scan(text: &[u8]) -> Option<Progress> {
             _ => {}
         }
     }
+    let date = date.and_then(|date| std::str::from_utf8(date).ok()).and_then(UtcTime::parse);
+    at.date_ms = date.map(|date| date.millis().saturating_add(millis(since_date)));
     at.next = at.first.saturating_add(segments);
     progress.target = target?;
     progress.position = Position::Hls(at);
