@@ -48,6 +48,8 @@ pub struct Ready {
 pub enum By {
     /// The origin sent it.
     Answer,
+    /// It was on disk.
+    Disk,
     /// The origin said that what was held is still right.
     Confirmation,
     /// The origin failed or went back; what was held is served on.

@@ -259,6 +259,11 @@ impl Asking<'_> {
         let status = (ready.by == By::Confirmation).then_some(StatusCode::NOT_MODIFIED);
         let forwarded = Forwarded { why, status, stored: ready.stored && ready.by == By::Answer, collapsed };
         let detail = (ready.by == By::Held).then_some("origin-failed");
+        if ready.by == By::Disk
+            && let Freshness::Fresh { ttl } = ready.object.policy.freshness(Instant::now())
+        {
+            return Some(self.share(&ready.object, &Handling::Hit { ttl }, Some("disk")).await);
+        }
         Some(self.share(&ready.object, &Handling::Forwarded(forwarded), detail).await)
     }
 

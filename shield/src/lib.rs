@@ -16,11 +16,14 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod object;
+mod obtain;
 mod reload;
 mod respond;
 pub mod route;
 pub mod semantics;
 pub mod service;
+#[cfg(feature = "disk")]
+mod shelf;
 pub mod store;
 mod tail;
 mod task;
@@ -29,7 +32,7 @@ pub mod upstream;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use headwater_net::limits::Tally;
@@ -60,6 +63,8 @@ const PURGES_RECENT: usize = 4_096;
 
 /// What of playlists is remembered over a restart, in the folder of the disk tier.
 const MARKS_FILE: &str = "marks";
+/// The purges, beside them.
+const PURGES_FILE: &str = "purges";
 /// Playlists whose newest version is remembered.
 const MARKS_MAX: usize = 65_536;
 
@@ -107,6 +112,8 @@ pub struct Shield {
     /// Guards which groups' origins are checked; held to reload.
     checking: Mutex<Checking>,
     siblings: Arc<Siblings>,
+    #[cfg(feature = "disk")]
+    disk: Option<store::Disk>,
     shutdown: Shutdown,
 }
 
@@ -156,7 +163,7 @@ impl Shield {
         let cache = config.cache.clone();
         let open = |name: &str| Log::open(name).map_err(|source| Error::Log { name: name.to_owned(), source });
         let log = config.access_log.as_deref().map(open).transpose()?;
-        let kept = cache.disk_dir.as_ref().map(|folder| folder.join(MARKS_FILE));
+        let kept = cache.disk_dir.clone();
         let metrics = Metrics::new();
         let siblings = Siblings::new(&config.siblings, &identity)?;
         let state = State::new(config, groups, &metrics, None)?;
@@ -171,8 +178,8 @@ impl Shield {
                 state: ArcSwap::from_pointee(state),
                 index: Index::new(cache.keys_max),
                 memory: Memory::new(cache.memory_bytes_max, evict),
-                purges: Purges::new(PURGES_RECENT),
-                edges: Edges::new(marks(kept.as_deref())),
+                purges: purges(cache.disk_dir.as_deref()),
+                edges: Edges::new(marks(cache.disk_dir.as_deref())),
                 identity,
                 tally: Arc::default(),
                 metrics,
@@ -181,6 +188,11 @@ impl Shield {
                 reloader: Reloader::new("a shield"),
                 checking: Mutex::default(),
                 siblings: Arc::clone(&siblings),
+                #[cfg(feature = "disk")]
+                disk: cache
+                    .disk_dir
+                    .as_ref()
+                    .map(|dir| store::Disk::open(dir.join("objects"), cache.disk_bytes_max, &shutdown)),
                 shutdown: shutdown.clone(),
             }
         });
@@ -230,6 +242,10 @@ impl Shield {
         let Some(slot) = self.index.find(resident.key()) else { return };
         for object in slot.objects() {
             if object.content.resident().is_some_and(|found| Arc::ptr_eq(found, resident)) {
+                #[cfg(feature = "disk")]
+                if let Some(disk) = self.disk.as_ref().filter(|_| resident.is_worth_keeping()) {
+                    shelf::put(disk, resident.key(), &object);
+                }
                 slot.drop_object(&object);
             }
         }
@@ -263,10 +279,23 @@ impl Shield {
     }
 }
 
+/// Purges of an earlier run, where what they concern may lie on disk.
+fn purges(folder: Option<&Path>) -> Purges {
+    let Some(folder) = folder else { return Purges::new(PURGES_RECENT) };
+    let path = folder.join(PURGES_FILE);
+    let open = || Purges::open(&path, PURGES_RECENT, SystemTime::now());
+    let opened = open().or_else(|error| {
+        warn!(%error, "no purges are known from before: all that was on disk counts as purged");
+        std::fs::remove_file(&path)?;
+        open()
+    });
+    opened.unwrap_or_else(|_| Purges::new(PURGES_RECENT))
+}
+
 /// Marks of an earlier run, or none.
-fn marks(path: Option<&Path>) -> Marks {
-    let Some(path) = path else { return Marks::new(MARKS_MAX) };
-    Marks::open(path, MARKS_MAX).unwrap_or_else(|error| {
+fn marks(folder: Option<&Path>) -> Marks {
+    let Some(folder) = folder else { return Marks::new(MARKS_MAX) };
+    Marks::open(&folder.join(MARKS_FILE), MARKS_MAX).unwrap_or_else(|error| {
         warn!(%error, "no marks of playlists are known from before: one may go back once");
         Marks::new(MARKS_MAX)
     })

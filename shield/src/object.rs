@@ -62,6 +62,11 @@ impl Object {
         Self { status, headers, policy, content, origin, tags, epoch, outdated, prepared: OnceLock::new() }
     }
 
+    /// Purges up to this one are known not to concern it.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Relaxed))
+    }
+
     /// What purges that came since the last look make of it.
     pub fn purged(&self, key: &str, purges: &Purges) -> Option<Kind> {
         let (known, now) = (Epoch(self.epoch.load(Ordering::Relaxed)), purges.epoch());

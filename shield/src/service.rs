@@ -13,7 +13,7 @@ use headwater_net::listener::{self, Connection, Routes};
 use http::{Request, Response};
 use tower::ServiceExt;
 
-use crate::admin::{self, FOLDER};
+use crate::admin;
 use crate::guard::Edge;
 use crate::{Shield, hit};
 
@@ -63,8 +63,10 @@ impl tower::Service<Request<Body>> for Service {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let inner = Arc::clone(&self.inner);
+        let is_own =
+            |path: &str| path.strip_prefix(FOLDER).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if let Some(own) = &inner.own
-            && request.uri().path().starts_with(FOLDER)
+            && admin::is_own(request.uri().path())
         {
             return Box::pin(own.clone().oneshot(request));
         }

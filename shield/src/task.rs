@@ -19,7 +19,8 @@ use crate::edge::{Heard, Told};
 use crate::fill::{By, Failure, Fill, Ready};
 use crate::index::{Lead, Variant};
 use crate::object::{Content, Head, Object, Pen};
-use crate::route::{self, Kind, Route};
+use crate::obtain::Obtained;
+use crate::route::{Kind, Route};
 use crate::semantics::{self, Freshness, Policy, Reason, Verdict, fields};
 use crate::store::{self, Charge, Class, Epoch, Resident, Tags};
 use crate::upstream::{self, Answer, Ask, BodyError, Framing, Moment, OriginId, Resume};
@@ -66,34 +67,15 @@ impl Errand {
         let fill = Arc::clone(lead.fill());
         let asked = tokio::select! {
             biased;
-            asked = self.asked() => asked,
+            asked = self.obtained() => asked,
             // Nobody is left who waits for what an origin is holding: its place there is worth more.
             () = fill.deserted(), if self.ask.held => return,
         };
         match asked {
-            Ok(answer) => self.take(&lead, &fill, answer).await,
+            Ok(Obtained::Answer(answer)) => self.take(&lead, &fill, answer).await,
+            Ok(Obtained::Stored(object)) => self.ready(&lead, object, By::Disk, true),
             Err(failure) => self.failed(&lead, failure),
         }
-    }
-
-    /// Asks, and again while the answer is that what comes next is not there yet.
-    async fn asked(&self) -> Result<Answer, Failure> {
-        if self.kind == Kind::Blocking {
-            self.shield.edges.asked(&self.route, &self.host, &self.path);
-        }
-        let mut answer = self.route.group.ask(&self.ask).await?;
-        let deadline = Instant::now() + self.route.hold();
-        while answer.head.status == StatusCode::NOT_FOUND && self.ask.at_edge {
-            let Some(next) = self.shield.edges.next(&self.route, &self.host, &self.path) else { break };
-            let channel = route::channel(&self.path);
-            let state = self.shield.state.load_full();
-            let Ok(_held) = state.guard.hold(&self.route.tenant, channel) else { break };
-            if tokio::time::timeout_at(deadline, next.published()).await.is_err() {
-                break;
-            }
-            answer = self.route.group.ask(&self.ask).await?;
-        }
-        Ok(answer)
     }
 
     /// No answer: what is held may do, if it may be served while the origin fails.
@@ -117,7 +99,7 @@ impl Errand {
         for condition in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
             again.ask.headers.remove(condition);
         }
-        match again.asked().await {
+        match again.of_origins().await {
             Ok(answer) => Box::pin(again.take(lead, fill, answer)).await,
             Err(failure) => self.failed(lead, failure),
         }
@@ -282,7 +264,9 @@ impl Errand {
 
     fn resident(&self, lead: &Lead) -> Arc<Resident> {
         let class = match self.kind {
-            Kind::Media | Kind::Header if self.route.settings.live => {
+            Kind::Media | Kind::Header
+                if self.route.settings.live && self.shield.edges.is_near(&self.route, &self.host, &self.path) =>
+            {
                 Class::Live { until: (Instant::now() + EDGE_PROTECTED).into_std() }
             }
             _ => Class::Other,
@@ -387,7 +371,7 @@ impl Arriving<'_> {
         let policy = match errand.shield.edges.hear(&errand.route, told) {
             Heard::Back => return errand.behind(lead, fill, origin).await,
             // NB: a lifetime counts whole milliseconds; one of none would never be served again.
-            Heard::Fine { due: Some(due) } => policy.capped(due.max(Duration::from_millis(1))),
+            Heard::Fine { due: Some(due) } => policy.at_most(due.max(Duration::from_millis(1))),
             Heard::Fine { due: None } => policy,
         };
         let bytes = whole.len() as u64;
@@ -484,7 +468,7 @@ impl Errand {
     }
 
     fn origin_name(&self, origin: OriginId) -> Arc<str> {
-        self.route.group.name_of(origin).unwrap_or_else(|| Arc::from("an origin that was"))
+        self.route.group.name_of(origin).unwrap_or_else(|| Arc::from("elsewhere"))
     }
 
     fn cloned(&self) -> Self {

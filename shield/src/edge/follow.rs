@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{Folder, Playlist};
-use crate::Shield;
 use crate::live;
 use crate::route::{self, Route};
 use crate::upstream::{Ask, OriginId, Stall};
+use crate::{MARKS_FILE, PURGES_FILE, Shield};
 
 /// How often it is looked whether a playlist stands still.
 const LOOK: Duration = Duration::from_millis(200);
@@ -34,7 +34,7 @@ struct Suspect {
 }
 
 /// Looks until the shutdown.
-pub(crate) async fn follow(shield: Weak<Shield>, marks: Option<PathBuf>, shutdown: Shutdown) {
+pub(crate) async fn follow(shield: Weak<Shield>, folder: Option<PathBuf>, shutdown: Shutdown) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut look = 0_u32;
@@ -50,20 +50,25 @@ pub(crate) async fn follow(shield: Weak<Shield>, marks: Option<PathBuf>, shutdow
             for suspect in shield.edges.suspects() {
                 ask(&shield, &suspect).await;
             }
-            save(&shield, marks.as_ref()).await;
+            save(&shield, folder.as_ref()).await;
         }
     }
     if let Some(shield) = shield.upgrade() {
-        save(&shield, marks.as_ref()).await;
+        save(&shield, folder.as_ref()).await;
     }
 }
 
-async fn save(shield: &Arc<Shield>, marks: Option<&PathBuf>) {
-    let Some(path) = marks.cloned() else { return };
+/// Writes what is to outlive the process, as far as it has changed.
+async fn save(shield: &Arc<Shield>, folder: Option<&PathBuf>) {
+    let Some(folder) = folder.cloned() else { return };
     let shield = Arc::clone(shield);
-    let saved = tokio::task::spawn_blocking(move || shield.edges.marks.save(&path)).await;
-    if let Ok(Err(error)) = saved {
-        warn!(%error, "marks of playlists are not kept: after a restart one may go back");
+    let saved = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&folder)?;
+        shield.edges.marks.save(&folder.join(MARKS_FILE))?;
+        shield.purges.save(&folder.join(PURGES_FILE))
+    });
+    if let Ok(Err(error)) = saved.await {
+        warn!(%error, "marks and purges are not kept: after a restart a playlist may go back, what was purged come back");
     }
 }
 

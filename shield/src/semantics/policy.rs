@@ -63,12 +63,6 @@ impl Policy {
         }
     }
 
-    /// The same, fresh for no longer than `limit` after its receipt.
-    pub fn capped(self, limit: Duration) -> Self {
-        let limit_ms = self.initial_age_ms.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-        Self { lifetime_ms: self.lifetime_ms.min(limit_ms), ..self }
-    }
-
     /// How old the answer is (RFC 9111, 4.2.3); it never shrinks while `now` does not.
     pub fn age(&self, now: Instant) -> Duration {
         Duration::from_millis(self.age_ms(now))

@@ -87,6 +87,11 @@ impl Ask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OriginId(u32);
 
+impl OriginId {
+    /// None of the group's: a sibling.
+    pub(crate) const ELSEWHERE: Self = Self(u32::MAX);
+}
+
 /// A moment on both clocks: the one that never jumps, and UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
