@@ -63,8 +63,6 @@ impl tower::Service<Request<Body>> for Service {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let inner = Arc::clone(&self.inner);
-        let is_own =
-            |path: &str| path.strip_prefix(FOLDER).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if let Some(own) = &inner.own
             && admin::is_own(request.uri().path())
         {
