@@ -12,7 +12,7 @@ use bytes::Bytes;
 use headwater_net::listener::Connection;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::Shield;
@@ -59,7 +59,7 @@ impl Shield {
             answer.first_byte = Some(waited);
             answer.upstream = note.upstream;
             // Nobody reads a body that is empty.
-            answer.whole = response.body().is_end_stream();
+            answer.whole = http_body::Body::is_end_stream(response.body());
         }
         let counts = Arc::clone(&route.counts);
         response.map(|body| Body::new(Told { body, counts, class, line }))

@@ -160,7 +160,10 @@ impl Asking<'_> {
         };
         match slot.turn(&self.request.headers, now, begin) {
             Turn::Alone => None,
-            Turn::Follow(fill) => Some((fill.follow(), false)),
+            Turn::Follow(fill) => {
+                self.shield.metrics.collapsed.inc();
+                Some((fill.follow(), false))
+            }
             Turn::Lead(lead) => {
                 let errand = self.errand(slot, held);
                 self.shield.spawn(errand.run(lead));

@@ -62,6 +62,9 @@ pub(crate) fn hit(shield: &Shield, head: &Head<'_>, answer: &mut Answer<'_>) -> 
     let class = gate::class(target.path, target.query);
     route.counts.answered(class, object.status, Outcome::Hit);
     route.counts.sent(class, bytes.len() as u64);
+    if let Some(channel) = &object.channel {
+        channel.hit();
+    }
     true
 }
 

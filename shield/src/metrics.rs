@@ -8,6 +8,7 @@ mod routes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use headwater_net::limits::Tally;
 use headwater_net::metrics::{Counter, Declared, Declaring, Gauge, Process, Seconds, table};
@@ -146,17 +147,56 @@ pub struct Upstream {
     bytes: Counter,
 }
 
-impl Upstream {
-    /// Counts a head that came `seconds` after it was asked for.
-    pub fn first_byte(&self, seconds: f64) {
-        self.first_byte.observe(seconds);
+/// How a fill ended, and what it brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    how: Filled,
+    bytes: u64,
+}
+
+impl Ended {
+    /// Without a body of its own.
+    pub const fn with(how: Filled) -> Self {
+        Self { how, bytes: 0 }
     }
 
-    /// Counts a fill's end, `seconds` after it began, with so many bytes of body.
-    pub fn ended(&self, how: Filled, seconds: f64, bytes: u64) {
-        self.fills[how as usize].inc();
-        self.duration.observe(seconds);
-        self.bytes.inc_by(bytes);
+    /// With so many bytes, stored or not.
+    pub const fn whole(stored: bool, bytes: u64) -> Self {
+        Self { how: if stored { Filled::Stored } else { Filled::Uncacheable }, bytes }
+    }
+}
+
+/// A fill under way; it is counted when this is dropped.
+#[derive(Debug)]
+pub struct Filling<'a> {
+    fills: &'a Upstream,
+    under_way: &'a Gauge,
+    begun: Instant,
+    /// How it ended; until then it counts as abandoned.
+    pub ended: Ended,
+}
+
+impl Filling<'_> {
+    /// Counts how long the head of the answer took.
+    pub fn first_byte(&self, after: Duration) {
+        self.fills.first_byte.observe(after.as_secs_f64());
+    }
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        self.under_way.dec();
+        self.fills.fills[self.ended.how as usize].inc();
+        self.fills.duration.observe(self.begun.elapsed().as_secs_f64());
+        self.fills.bytes.inc_by(self.ended.bytes);
+    }
+}
+
+impl Upstream {
+    /// Counts a fill that begins now.
+    pub fn begin<'a>(&'a self, under_way: &'a Gauge) -> Filling<'a> {
+        under_way.inc();
+        Filling { fills: self, under_way, begun: Instant::now(), ended: Ended::with(Filled::Abandoned) }
     }
 }
 
@@ -487,8 +527,9 @@ mod tests {
     fn rows_of_what_is_no_longer_configured_go() {
         let metrics = Metrics::new();
         metrics.route("old").answered(Class::Segment, StatusCode::OK, Outcome::Hit);
-        metrics.upstream("gone").ended(Filled::Stored, 0.1, 10);
-        metrics.upstream("main").ended(Filled::Failed, 0.1, 10);
+        let (gone, main) = (metrics.upstream("gone"), metrics.upstream("main"));
+        drop(gone.begin(&metrics.filling));
+        main.begin(&metrics.filling).ended = Ended::with(Filled::Failed);
         metrics.retain(|route| route == "new", |upstream| upstream == "main");
         let text = scraped(&metrics);
         assert!(!text.contains("old") && !text.contains("gone"), "{text}");
@@ -502,7 +543,8 @@ mod tests {
         assert_eq!(names.len(), metrics.declared().len());
         metrics.route("live").answered(Class::Part, StatusCode::OK, Outcome::Held);
         metrics.channel("live", "news").hit();
-        metrics.upstream("main").ended(Filled::Stored, 0.1, 10);
+        let main = metrics.upstream("main");
+        main.begin(&metrics.filling).ended = Ended::whole(true, 10);
         let text = scraped(&metrics);
         let told = text.lines().filter_map(|line| line.strip_prefix("# TYPE headwater_"));
         let mut families = 0;

@@ -16,6 +16,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
+use crate::metrics;
 use crate::semantics::Policy;
 use crate::store::{Charge, Epoch, Kind, Purges, Resident, Tags};
 use crate::tail::{Outlet, Rest, Tail};
@@ -29,6 +30,8 @@ pub struct Head {
     pub headers: HeaderMap,
     /// Who sent it.
     pub origin: Arc<str>,
+    /// What the requests of its channel are counted by.
+    pub channel: Option<Arc<metrics::Channel>>,
 }
 
 /// An answer that may serve more than one request.
@@ -44,6 +47,8 @@ pub struct Object {
     pub content: Arc<Content>,
     /// Who sent it.
     pub origin: Arc<str>,
+    /// What the requests of its channel are counted by.
+    pub channel: Option<Arc<metrics::Channel>>,
     /// What it can be purged by, beside its key.
     pub tags: Tags,
     /// Purges up to this one are known not to concern it.
@@ -57,9 +62,10 @@ pub struct Object {
 impl Object {
     /// An answer with this head, whose fill began at `epoch`.
     pub fn new(head: Head, policy: Policy, content: Arc<Content>, tags: Tags, epoch: Epoch) -> Self {
-        let Head { status, headers, origin } = head;
+        let Head { status, headers, origin, channel } = head;
         let (epoch, outdated) = (AtomicU64::new(epoch.0), AtomicBool::new(false));
-        Self { status, headers, policy, content, origin, tags, epoch, outdated, prepared: OnceLock::new() }
+        let prepared = OnceLock::new();
+        Self { status, headers, policy, content, origin, channel, tags, epoch, outdated, prepared }
     }
 
     /// Purges up to this one are known not to concern it.

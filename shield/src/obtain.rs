@@ -51,6 +51,9 @@ impl Errand {
 
     /// Asks the origins, and again while the answer is that what comes next is not there yet.
     pub(crate) async fn of_origins(&self) -> Result<Answer, Failure> {
+        if let Some(channel) = self.channel() {
+            channel.asked();
+        }
         if self.kind == Kind::Blocking {
             self.shield.edges.asked(&self.route, &self.host, &self.path);
         }
@@ -76,7 +79,7 @@ impl Errand {
             && self.held.is_none()
             && !(self.route.settings.live && self.kind.is_playlist())
         {
-            return crate::shelf::take(disk, &self.shield, &self.key, &self.request).await;
+            return crate::shelf::take(disk, &self.shield, &self.key, &self.request, self.channel()).await;
         }
         None
     }

@@ -64,6 +64,12 @@ pub(crate) async fn of_object(
     let headers = response.headers_mut();
     fields::insert_age(headers, object.policy.age(Instant::now()));
     cache_status::append(headers, handling, detail);
+    if let Some(channel) = &object.channel {
+        match handling {
+            Handling::Forwarded(forwarded) if !forwarded.collapsed => channel.missed(),
+            _ => channel.hit(),
+        }
+    }
     response.extensions_mut().insert(Note::of(handling, object));
     response
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::Shield;
+use crate::metrics;
 use crate::object::{Content, Head, Object};
 use crate::semantics::{Freshness, Kept, Policy};
 use crate::store::disk::{Disk, Stored};
@@ -50,6 +51,7 @@ pub(crate) async fn take(
     shield: &Arc<Shield>,
     key: &Arc<str>,
     request: &HeaderMap,
+    channel: Option<Arc<metrics::Channel>>,
 ) -> Option<Arc<Object>> {
     let found = disk.get(key, &[]).await?;
     let Stored { head, body, tags, epoch } = found.stored;
@@ -64,7 +66,8 @@ pub(crate) async fn take(
     }
     let length: usize = body.iter().map(Bytes::len).sum();
     let charge = shield.memory.charge(length as u64).ok()?;
-    let head = Head { status: StatusCode::from_u16(written.status).ok()?, headers, origin: written.origin.into() };
+    let status = StatusCode::from_u16(written.status).ok()?;
+    let head = Head { status, headers, origin: written.origin.into(), channel };
     let content = Arc::new(Content::whole(body.concat().into()));
     let object = Arc::new(Object::new(head, policy, content, tags, epoch));
     if object.purged(key, &shield.purges).is_some() {

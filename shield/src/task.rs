@@ -18,9 +18,10 @@ use crate::Shield;
 use crate::edge::{Heard, Told};
 use crate::fill::{By, Failure, Fill, Ready};
 use crate::index::{Lead, Variant};
+use crate::metrics::{self, Ended, Filled};
 use crate::object::{Content, Head, Object, Pen};
 use crate::obtain::Obtained;
-use crate::route::{Kind, Route};
+use crate::route::{self, Kind, Route};
 use crate::semantics::{self, Freshness, Policy, Reason, Verdict, fields};
 use crate::store::{self, Charge, Class, Epoch, Resident, Tags};
 use crate::upstream::{self, Answer, Ask, BodyError, Framing, Moment, OriginId, Resume};
@@ -65,25 +66,39 @@ impl Errand {
     /// Carries it out. Returning early gives the fill up: those who wait ask again.
     pub(crate) async fn run(self, lead: Lead) {
         let fill = Arc::clone(lead.fill());
+        let mut counted = self.route.fills.begin(&self.shield.metrics.filling);
         let asked = tokio::select! {
             biased;
             asked = self.obtained() => asked,
             // Nobody is left who waits for what an origin is holding: its place there is worth more.
             () = fill.deserted(), if self.ask.held => return,
         };
-        match asked {
-            Ok(Obtained::Answer(answer)) => self.take(&lead, &fill, answer).await,
-            Ok(Obtained::Stored(object)) => self.ready(&lead, object, By::Disk, true),
+        counted.ended = match asked {
+            Ok(Obtained::Answer(answer)) => {
+                counted.first_byte(answer.received.instant.saturating_duration_since(answer.requested.instant));
+                self.take(&lead, &fill, answer).await
+            }
+            Ok(Obtained::Stored(object)) => {
+                self.ready(&lead, object, By::Disk, true);
+                Ended::with(Filled::Stored)
+            }
             Err(failure) => self.failed(&lead, failure),
-        }
+        };
+    }
+
+    /// What the requests of its channel are counted by.
+    pub(crate) fn channel(&self) -> Option<Arc<metrics::Channel>> {
+        let channel = || self.shield.metrics.channel(&self.route.tenant, route::channel(&self.path));
+        self.route.settings.live.then(channel)
     }
 
     /// No answer: what is held may do, if it may be served while the origin fails.
-    fn failed(&self, lead: &Lead, failure: Failure) {
+    fn failed(&self, lead: &Lead, failure: Failure) -> Ended {
         match self.usable() {
             Some(object) => self.ready(lead, object, By::Held, true),
             None => lead.fill().fail(failure),
         }
+        Ended::with(Filled::Failed)
     }
 
     /// Tells those who wait. Whom the answer does not suit asks again, and must not find this fill once more.
@@ -94,7 +109,7 @@ impl Errand {
     }
 
     /// Asks for the whole: what confirmed speaks of something else than what is held (RFC 9111, 4.3.4), or that is gone.
-    async fn anew(&self, lead: &Lead, fill: &Arc<Fill>) {
+    async fn anew(&self, lead: &Lead, fill: &Arc<Fill>) -> Ended {
         let mut again = Self { held: None, ..self.cloned() };
         for condition in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
             again.ask.headers.remove(condition);
@@ -118,25 +133,21 @@ impl Errand {
         usable.then(|| Arc::clone(held))
     }
 
-    async fn take(&self, lead: &Lead, fill: &Arc<Fill>, answer: Answer) {
+    async fn take(&self, lead: &Lead, fill: &Arc<Fill>, answer: Answer) -> Ended {
         let status = answer.head.status;
         if status == StatusCode::NOT_MODIFIED
             && let Some(held) = &self.held
         {
-            match self.confirmed(held, &answer) {
-                Some(object) => {
-                    self.replace(lead, &object);
-                    self.ready(lead, object, By::Confirmation, true);
-                }
-                None => self.anew(lead, fill).await,
-            }
-            return;
+            let Some(object) = self.confirmed(held, &answer) else { return self.anew(lead, fill).await };
+            self.replace(lead, &object);
+            self.ready(lead, object, By::Confirmation, true);
+            return Ended::with(Filled::NotModified);
         }
         if status.is_server_error()
             && let Some(object) = self.usable()
         {
             self.ready(lead, object, By::Held, true);
-            return;
+            return Ended::with(Filled::Failed);
         }
         let (policy, stored) = match self.judge(&answer) {
             Ok(judged) => judged,
@@ -149,7 +160,7 @@ impl Errand {
                     lead.slot().alone(Instant::now() + while_remembered);
                 }
                 fill.alone(answer);
-                return;
+                return Ended::with(Filled::Uncacheable);
             }
         };
         let length = length(&answer);
@@ -165,13 +176,13 @@ impl Errand {
                 lead.slot().alone(Instant::now() + remembered);
             }
             fill.alone(answer);
-            return;
+            return Ended::with(Filled::Uncacheable);
         };
         let body = Arriving { errand: self, charge, length, max, pieces: Vec::new(), resumes: 0, read_bytes: 0 };
         if self.route.settings.live && self.kind.is_playlist() && status == StatusCode::OK {
-            body.playlist(lead, fill, answer, policy, stored).await;
+            body.playlist(lead, fill, answer, policy, stored).await
         } else {
-            body.stream(lead, answer, policy, stored).await;
+            body.stream(lead, answer, policy, stored).await
         }
     }
 
@@ -217,7 +228,8 @@ impl Errand {
             Verdict::Alone(_) => return None,
         };
         fields::for_storage(&mut headers, received.1);
-        let head = Head { status: held.status, headers, origin: self.origin_name(answer.origin) };
+        let head =
+            Head { status: held.status, headers, origin: self.origin_name(answer.origin), channel: self.channel() };
         Some(Arc::new(Object::new(head, policy, Arc::clone(&held.content), held.tags.clone(), self.epoch)))
     }
 
@@ -258,7 +270,7 @@ impl Errand {
             }
         }
         tags.add_path(&self.route.tenant, &self.path);
-        let head = Head { status: head.status, headers, origin: self.origin_name(origin) };
+        let head = Head { status: head.status, headers, origin: self.origin_name(origin), channel: self.channel() };
         Arc::new(Object::new(head, policy, content, tags, self.epoch))
     }
 
@@ -311,7 +323,7 @@ enum Broken {
 
 impl Arriving<'_> {
     /// Tells of the answer at once and reads on behind it.
-    async fn stream(mut self, lead: &Lead, answer: Answer, policy: Policy, stored: bool) {
+    async fn stream(mut self, lead: &Lead, answer: Answer, policy: Policy, stored: bool) -> Ended {
         let (content, growing) = Content::growing(self.length);
         let pen = Pen::new(growing);
         let errand = self.errand;
@@ -330,6 +342,7 @@ impl Arriving<'_> {
                 } else {
                     object.content.account(self.charge);
                 }
+                Ended::whole(stored, bytes)
             }
             Err(Broken::Room(piece, rest)) => {
                 debug!(path = errand.path, "there is no room for a body: what follows is passed through");
@@ -344,17 +357,19 @@ impl Arriving<'_> {
                 if let Err(error) = outlet.pour(piece, *rest).await {
                     errand.told(&Broken::Body(error));
                 }
+                Ended::with(Filled::Uncacheable)
             }
             Err(broken) => {
                 errand.told(&broken);
                 lead.slot().withdraw(&object, replaced);
                 drop(pen);
+                Ended::with(Filled::Failed)
             }
         }
     }
 
     /// Reads all of a playlist before anybody sees it: one that goes back is not shown.
-    async fn playlist(mut self, lead: &Lead, fill: &Arc<Fill>, answer: Answer, policy: Policy, stored: bool) {
+    async fn playlist(mut self, lead: &Lead, fill: &Arc<Fill>, answer: Answer, policy: Policy, stored: bool) -> Ended {
         self.max = self.max.min(PLAYLIST_BYTES_MAX);
         let errand = self.errand;
         let head = (answer.head.clone(), answer.origin, answer.received.utc);
@@ -384,6 +399,7 @@ impl Arriving<'_> {
         } else {
             object.content.account(self.charge);
         }
+        Ended::whole(stored, bytes)
     }
 
     /// Reads to the end, over the death of an origin if need be.
@@ -407,7 +423,10 @@ impl Arriving<'_> {
                     }
                     let from = Resume { from: origin, head: &head, held: &self.pieces };
                     match self.errand.route.group.resume(&self.errand.ask, from).await {
-                        Ok(answer) => (origin, body) = (answer.origin, answer.body),
+                        Ok(answer) => {
+                            self.errand.shield.metrics.resumed.inc();
+                            (origin, body) = (answer.origin, answer.body);
+                        }
                         Err(_) => return Err(Broken::Body(error)),
                     }
                 }
@@ -453,7 +472,7 @@ impl Arriving<'_> {
 
 impl Errand {
     /// A playlist older than what clients have seen: another origin may know more, and what is held may do.
-    async fn behind(&self, lead: &Lead, fill: &Arc<Fill>, origin: OriginId) {
+    async fn behind(&self, lead: &Lead, fill: &Arc<Fill>, origin: OriginId) -> Ended {
         let mut behind = self.behind.clone();
         behind.push(origin);
         let other = self.route.group.origins().into_iter().find(|id| !behind.contains(id));
@@ -464,7 +483,7 @@ impl Errand {
             return Box::pin(again.take(lead, fill, answer)).await;
         }
         warn!(path = self.path, "every origin's playlist is older than what was served");
-        self.failed(lead, Failure::Behind);
+        self.failed(lead, Failure::Behind)
     }
 
     fn origin_name(&self, origin: OriginId) -> Arc<str> {

@@ -210,3 +210,50 @@ async fn a_reload_says_what_it_could_not_change_and_one_that_is_wrong_changes_no
     assert_eq!(shield.shield.config().cache.negative_ms, 1);
     assert_eq!(shield.get("/after").await.status, 200);
 }
+
+#[tokio::test]
+async fn what_became_of_each_request_is_counted_and_logged() {
+    let origin = Origin::start(|seen, mut wire| async move {
+        match seen.target.as_str() {
+            "/live/news/v0/1.m4s" => wire.answer("200 OK", LASTING, "segment").await,
+            _ => wire.answer("404 Not Found", "cache-control: no-store\r\n", "none").await,
+        }
+    })
+    .await;
+    let file = std::env::temp_dir().join(format!("headwater-shield-operation-{}.log", std::process::id()));
+    let _ = std::fs::remove_file(&file);
+    let shield = Shielded::start(config(&[&origin], "", &format!("access_log = {file:?}"))).await;
+    for _ in 0..3 {
+        shield.ask("/live/news/v0/1.m4s", &[("user-agent", "an \"edge\"")]).await;
+    }
+    shield.get("/nothing").await;
+    let metrics = shield.get("/.headwater/metrics").await;
+    for row in [
+        "responses_total{route=\"all\",class=\"segment\",status=\"200\",outcome=\"miss\"} 1\n",
+        "responses_total{route=\"all\",class=\"segment\",status=\"200\",outcome=\"hit\"} 2\n",
+        "response_bytes_total{route=\"all\",class=\"segment\"} 21\n",
+        "channel_hits_total{tenant=\"all\",channel=\"news\"} 2\n",
+        "channel_misses_total{tenant=\"all\",channel=\"news\"} 1\n",
+        "channel_origin_requests_total{tenant=\"all\",channel=\"news\"} 1\n",
+        "fills_total{upstream=\"main\",outcome=\"stored\"} 1\n",
+        "fills_total{upstream=\"main\",outcome=\"uncacheable\"} 1\n",
+        "fill_bytes_total{upstream=\"main\"} 7\n",
+        "fill_first_byte_seconds_count{upstream=\"main\"} 2\n",
+        "filling 0\n",
+    ] {
+        assert!(metrics.text().contains(&format!("headwater_shield_{row}")), "{row} is not in\n{}", metrics.text());
+    }
+    shield.shield.close_log();
+    let log = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 4, "{log}");
+    assert!(
+        lines[0].contains("\"GET /live/news/v0/1.m4s HTTP/1.1\" 200 7 \"-\" \"an \\x22edge\\x22\" cache=miss"),
+        "{log}"
+    );
+    assert!(
+        lines[1].contains(" cache=hit route=\"all\" upstream=\"-\" channel=\"news\" ")
+            && lines[1].ends_with("end=whole")
+    );
+    assert!(lines[3].contains(" 404 4 ") && lines[3].contains(&format!("upstream=\"{}\"", origin.url())), "{log}");
+}
