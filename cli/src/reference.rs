@@ -33,10 +33,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the origin's file may say beside the origin.
+const SHIELD: &str = "\n# A shield before this origin, in this process; its keys are in headwater.shield.example.toml.\n\
+                      # [shield]\n# Where edges connect; HTTP/1.1 and HTTP/2 on one port.\n# listen = \"0.0.0.0:8081\"\n";
+
 /// Every file below the root and its text.
 fn files() -> [(&'static str, String); 11] {
     [
-        ("headwater.example.toml", config::reference::example()),
+        ("headwater.example.toml", config::reference::example() + SHIELD),
         ("headwater.shield.example.toml", shield::config::reference::example()),
         ("docs/reference/api.md", http::api::page()),
         ("docs/reference/cli.md", page()),

@@ -198,7 +198,8 @@ impl Shield {
         });
         let groups = shield.state().groups.clone();
         *shield.checking.lock() = groups.into_iter().map(|(name, group)| (name, shield.check(&group))).collect();
-        shutdown.spawn(siblings.run(shutdown.clone()));
+        // Not among the work that a stop waits for: siblings are asked until the last answer.
+        tokio::spawn(siblings.run(shutdown.clone()));
         shutdown.spawn(sweep(Arc::downgrade(&shield), shutdown.clone()));
         shutdown.spawn(edge::follow(Arc::downgrade(&shield), kept, shutdown.clone()));
         Ok(shield)

@@ -146,7 +146,8 @@ impl Shield {
     pub(crate) fn check(&self, group: &Arc<Group>) -> DropGuard {
         let stop = CancellationToken::new();
         let running = Arc::clone(group).run(self.shutdown.clone());
-        self.shutdown.spawn(stop.clone().run_until_cancelled_owned(running));
+        // Not among the work that a stop waits for: origins are checked until the last answer.
+        tokio::spawn(stop.clone().run_until_cancelled_owned(running));
         stop.drop_guard()
     }
 

@@ -2,6 +2,7 @@
 //! What a connection of the shield is served by.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,28 +21,36 @@ use crate::{Shield, hit};
 /// The shield on one connection.
 ///
 /// The server clones it for every request, so a clone is a count.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Service {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("edge", &self.inner.edge).finish_non_exhaustive()
+    }
+}
+
+/// The shield's own routes for a connection, made when one of them is asked for: most never are.
+type Own = Arc<dyn Fn(Connection) -> Routes + Send + Sync>;
+
 struct Inner {
     shield: Arc<Shield>,
     edge: Edge,
+    connection: Connection,
     /// What is the shield's own here, unless that has a listener to itself.
-    own: Option<Routes>,
+    own: Option<Own>,
 }
 
 impl Shield {
     /// What a listener serves its connections by.
     pub fn service(self: Arc<Self>) -> impl Fn(Connection) -> Service + Clone {
         let elsewhere = self.state().config.admin_listen.is_some();
-        let own = (!elsewhere).then(|| listener::routes(admin::router(&self)));
+        let own: Option<Own> = (!elsewhere).then(|| Arc::new(listener::routes(admin::router(&self))) as Own);
         move |connection| {
-            let own = own.as_ref().map(|own| own(connection.clone()));
             let edge = self.edge(&connection);
-            Service { inner: Arc::new(Inner { shield: Arc::clone(&self), edge, own }) }
+            Service { inner: Arc::new(Inner { shield: Arc::clone(&self), edge, connection, own: own.clone() }) }
         }
     }
 }
@@ -66,7 +75,7 @@ impl tower::Service<Request<Body>> for Service {
         if let Some(own) = &inner.own
             && admin::is_own(request.uri().path())
         {
-            return Box::pin(own.clone().oneshot(request));
+            return Box::pin(own(inner.connection.clone()).oneshot(request));
         }
         Box::pin(async move {
             let (parts, _) = request.into_parts();
