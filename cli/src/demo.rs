@@ -18,6 +18,8 @@ const CHANNEL: &str = "demo";
 /// What the demo has for a configuration file; variables override it too.
 const CONFIGURATION: &str = "listen = \"127.0.0.1:8080\"\nchannels_from_push = true\n\
                              [channels.demo]\nsegment_ms = 1000\n[shield]\nlisten = \"127.0.0.1:8081\"\n";
+/// Where that has the shield listen.
+const UNSAID: ([u8; 4], u16) = ([127, 0, 0, 1], 8_081);
 /// The first part is there within this, or something is wrong.
 const FIRST_PART: Duration = Duration::from_secs(20);
 
@@ -46,8 +48,11 @@ pub(crate) struct Options {
 /// # Errors
 /// If the address cannot be had or the ladder does not arrive.
 pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
-    let shield = options.shield.or(options.listen.map(beside));
-    let config = serve::Options::over(options.listen, shield, options.data_dir).layer(CONFIGURATION)?;
+    let mut config = serve::Options::over(options.listen, options.shield, options.data_dir).layer(CONFIGURATION)?;
+    // Neither an option nor a variable said where: beside the origin, wherever that is.
+    if let Some(shield) = config.shield.as_mut().filter(|shield| shield.listen == SocketAddr::from(UNSAID)) {
+        shield.listen = beside(config.origin.listen);
+    }
     let running = serve::start(config, &shutdown).await?;
     let base = running.listening.base();
     let Some(shield) = running.shield.as_ref().map(|shield| shield.listening.base()) else {

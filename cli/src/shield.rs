@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use headwater_net::config::Configuration;
 use headwater_net::listener::Connection;
 use headwater_net::{Shutdown, tls};
 use headwater_origin::Origin;
@@ -169,6 +168,8 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<
 
 #[cfg(test)]
 mod tests {
+    use headwater_net::config::Configuration;
+
     use super::*;
 
     #[test]

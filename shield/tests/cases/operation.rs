@@ -21,18 +21,18 @@ async fn lasting(name: &'static str) -> Origin {
 
 /// POST as somebody on this machine does, with `fields` more: the status, and the body as JSON.
 async fn post(shield: &Shielded, path: &str, fields: &str, body: &Value) -> (u16, Value) {
-    let mut stream = TcpStream::connect(shield.address).await.unwrap();
+    let mut stream = TcpStream::connect(shield.address).await.expect("a listening shield");
     let body = body.to_string();
     let request = format!(
         "POST /.headwater/api/v1/{path} HTTP/1.1\r\nhost: {}\r\n{fields}content-length: {}\r\nconnection: close\r\n\r\n{body}",
         shield.address,
         body.len()
     );
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.expect("a request sent");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     (status, serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}")))
 }
 
