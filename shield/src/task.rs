@@ -191,10 +191,6 @@ impl Errand {
         let (status, headers) = (answer.head.status, &answer.head.headers);
         let request = semantics::RequestHead { method: &self.ask.method, headers: &self.request };
         let defaults = self.shield.state().defaults;
-        if semantics::selector(headers, &self.request).is_none() {
-            // It may be kept, but no other request can be told to be like this one.
-            return Err(Reason::Vary);
-        }
         match semantics::judge(&request, status, headers, clocks(answer.requested), clocks(answer.received), &defaults)
         {
             // Its end looks like a crash: whoever waits may have it, nobody later (RFC 9112, 6.3).
