@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use headwater_tests::attacks::{
+    FRAMINGS, HEADERS, PING, SETTINGS, continuation_flood, frame, h2_get, preface, range_bomb, rapid_reset,
+};
+
 use crate::harness::{Headwater, Process, SOON, get, push, try_request, until};
 
 /// What an attack may make the process grow by, in a build without optimisation: tables, buffers, what the allocator
@@ -191,26 +195,7 @@ fn watch(base: &str, parts: &std::sync::atomic::AtomicUsize, stop: &AtomicBool) 
 fn a_request_that_two_readers_would_frame_differently_ends_its_connection() {
     let scene = Scene::begin();
     let smuggled = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
-    let forms = [
-        ("length and chunks", "content-length: 6\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-        ("chunks and length", "transfer-encoding: chunked\r\ncontent-length: 6\r\n\r\n0\r\n\r\n"),
-        ("two lengths", "content-length: 0\r\ncontent-length: 6\r\n\r\n"),
-        ("a list of lengths", "content-length: 0, 6\r\n\r\n"),
-        ("a length with a sign", "content-length: +6\r\n\r\n"),
-        ("a negative length", "content-length: -1\r\n\r\n"),
-        ("almost chunked", "transfer-encoding: xchunked\r\n\r\n0\r\n\r\n"),
-        ("chunked, then not", "transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
-        ("a folded field", "x: a\r\n transfer-encoding: chunked\r\n\r\n"),
-        ("a space before the colon", "content-length : 6\r\n\r\n"),
-        ("a bare CR", "x: a\rtransfer-encoding: chunked\r\n\r\n"),
-        ("a NUL", "x: a\0b\r\n\r\n"),
-        ("a chunk beyond 64 bits", "transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\nabc\r\n0\r\n\r\n"),
-        ("a negative chunk", "transfer-encoding: chunked\r\n\r\n-1\r\nabc\r\n0\r\n\r\n"),
-        ("a chunk that ends in LF", "transfer-encoding: chunked\r\n\r\n0\n\n"),
-        ("an LF in a chunk's extension", "transfer-encoding: chunked\r\n\r\n0;a\nb\r\n\r\n"),
-        ("two hosts", "host: y\r\ncontent-length: 0\r\n\r\n"),
-    ];
-    for (form, rest) in forms {
+    for (form, rest) in FRAMINGS {
         let head = format!("POST /ingest/news/Streams(x.cmfv) HTTP/1.1\r\nhost: x\r\n{rest}{smuggled}");
         let answer = scene.send(head.as_bytes());
         // Chunks win over a length (RFC 9112, 6.3), and the connection ends there; all else is an error.
@@ -259,42 +244,13 @@ fn slow_and_silent_connections_are_closed() {
     scene.end();
 }
 
-/// A frame of HTTP/2 (RFC 9113, 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const CONTINUATION: u8 = 9;
-
-fn preface(settings: &[u8]) -> Vec<u8> {
-    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(SETTINGS, 0, 0, settings)].concat()
-}
-
-/// A whole request for `path` (RFC 7541: static names, literal values).
-fn h2_get(stream: u32, path: &str) -> Vec<u8> {
-    let text = |value: &str| [&[u8::try_from(value.len()).expect("a short value")], value.as_bytes()].concat();
-    let block = [&[0x82, 0x86][..], &[0x01], &text("x"), &[0x04], &text(path)].concat();
-    frame(HEADERS, 0x5, stream, &block)
-}
-
 #[test]
 fn a_flood_of_frames_ends_its_own_connection_only() {
     let scene = Scene::begin();
     let reload = "/live/silent/multivariant.m3u8";
-    let resets = (0..50_000_u32).flat_map(|n| {
-        let stream = n * 2 + 1;
-        [h2_get(stream, reload), frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
-    });
-    let continuation =
-        [frame(HEADERS, 0x1, 1, &[0x82, 0x86]), frame(CONTINUATION, 0, 1, &[0; 16_000]).repeat(2_000)].concat();
     let floods = [
-        ("rapid reset", resets.collect::<Vec<u8>>()),
-        ("continuation", continuation),
+        ("rapid reset", rapid_reset(reload)),
+        ("continuation", continuation_flood()),
         ("ping", frame(PING, 0, 0, &[7; 8]).repeat(1_000_000)),
         ("settings", frame(SETTINGS, 0, 0, &[]).repeat(1_000_000)),
         ("a frame on no stream", frame(HEADERS, 0x5, 0, &[0x82]).repeat(10)),
@@ -399,7 +355,7 @@ fn what_is_asked_for_in_bulk_allocates_nothing() {
 
     let url = scene.origin.url(&scene.segment());
     let whole = get(&url).body;
-    let bomb = format!("bytes={}", vec!["0-"; 1_000].join(","));
+    let bomb = range_bomb();
     for _ in 0..200 {
         let answer = crate::harness::request("GET", &url, &[("range", &bomb)], &[]);
         assert!(answer.status == 200 && answer.body == whole, "several ranges are answered with the whole");

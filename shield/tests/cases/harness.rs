@@ -206,6 +206,14 @@ impl Shielded {
         Self { shield, address, shutdown }
     }
 
+    /// Stops it as its process would: what it is to remember is written.
+    pub(crate) async fn stop(self) {
+        self.shutdown.start();
+        self.shutdown.close();
+        let left = self.shutdown.finished(SOON).await;
+        assert_eq!(left.work, 0, "everything has come to its end");
+    }
+
     /// A shield in front of one origin.
     pub(crate) async fn of(origin: &Origin) -> Self {
         Self::start(config(&[origin], "", "")).await
