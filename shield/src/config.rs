@@ -143,7 +143,8 @@ pub struct Upstream {
     pub hold_down_ms: u32,
     /// Good health checks in a row before the preferred origin is used again.
     pub failback_checks: u32,
-    /// Connections to one origin at once, idle ones included.
+    /// Connections to one origin at once, idle ones included. A request that an origin holds takes one: allow two for
+    /// each rendition that is played live.
     pub connections_max: usize,
     /// A key shared with the origins: requests are signed with it, and an origin that has it answers nobody else.
     #[schema(example = "a long random text")]
@@ -280,7 +281,7 @@ impl Default for Upstream {
             hedge_ms: 250,
             hold_down_ms: 10_000,
             failback_checks: 5,
-            connections_max: 256,
+            connections_max: 2_048,
             key: None,
             ca: None,
         }

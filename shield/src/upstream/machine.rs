@@ -64,6 +64,8 @@ impl Machine {
     pub(super) fn order(&mut self, channel: Option<&Arc<str>>, boundary: bool, now: Instant) -> Vec<OriginId> {
         self.budget.earn();
         let none = Arc::from("");
+        // What belongs to no channel has no segments that a switch could fall between.
+        let boundary = boundary || channel.is_none();
         let (order, switch) = self.latches.order(channel.unwrap_or(&none), boundary, &self.members, now, &self.rules);
         if let Some(switch) = switch {
             self.switches += 1;

@@ -49,16 +49,20 @@ async fn an_origin_whose_checks_fail_goes_down_and_the_channel_goes_back_when_it
     assert_eq!(group.state().origins[0].reason.as_deref(), Some("health check answered 503"));
     let mut segment = get("/live/1.m4s");
     (segment.channel, segment.boundary) = (Some(Arc::from("news")), true);
+    let film = get("/vod/film.mp4");
     assert_eq!(whole(&group, &segment).await.1, b"twin");
+    assert_eq!(whole(&group, &film).await.1, b"twin");
     sick.store(false, Ordering::SeqCst);
     until(&group, |state| state.origins[0].up).await;
     let back = async {
-        while whole(&group, &segment).await.1 != b"primary" {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        for ask in [&segment, &film] {
+            while whole(&group, ask).await.1 != b"primary" {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
     };
-    tokio::time::timeout(DEADLINE, back).await.expect("the channel goes back");
-    assert_eq!(group.state().switches, 2);
+    tokio::time::timeout(DEADLINE, back).await.expect("the channel goes back, and so does what belongs to none");
+    assert_eq!(group.state().switches, 4);
     shutdown.close();
     tokio::time::timeout(DEADLINE, running).await.expect("the checks end").unwrap();
 }
