@@ -79,7 +79,7 @@ fn told(request: &Request<Incoming>) -> Response<Body> {
 #[tokio::test]
 async fn requests_share_one_h2_connection_and_keep_their_hosts() {
     let origin = serve("h2", |request| told(&request)).await;
-    let group = group(&Upstream { ca: Some(origin.ca.clone()), ..upstream(&[origin.url.clone()]) });
+    let group = group(&Upstream { ca: Some(origin.ca.clone()), ..upstream(std::slice::from_ref(&origin.url)) });
     let asking: Vec<_> = (0..20)
         .map(|number| {
             let group = Arc::clone(&group);
@@ -101,8 +101,11 @@ async fn requests_share_one_h2_connection_and_keep_their_hosts() {
 #[tokio::test]
 async fn an_origin_that_speaks_http_1_alone_is_asked_so() {
     let origin = serve("http/1.1", |request| told(&request)).await;
-    let settings =
-        Upstream { ca: Some(origin.ca.clone()), host: Some("live.example".into()), ..upstream(&[origin.url.clone()]) };
+    let settings = Upstream {
+        ca: Some(origin.ca.clone()),
+        host: Some("live.example".into()),
+        ..upstream(std::slice::from_ref(&origin.url))
+    };
     let group = group(&settings);
     for _ in 0..3 {
         assert_eq!(whole(&group, &get("/live/a")).await.1, b"HTTP/1.1 live.example");
@@ -114,7 +117,7 @@ async fn an_origin_that_speaks_http_1_alone_is_asked_so() {
 async fn a_certificate_that_nobody_vouches_for_is_no_connection() {
     let origin = serve("h2", |request| told(&request)).await;
     let another = serve("h2", |request| told(&request)).await;
-    let group = group(&Upstream { ca: Some(another.ca.clone()), ..upstream(&[origin.url.clone()]) });
+    let group = group(&Upstream { ca: Some(another.ca.clone()), ..upstream(std::slice::from_ref(&origin.url)) });
     let error = group.ask(&get("/live/a")).await.unwrap_err();
     assert!(matches!(&error, Error::Failed { cause: Cause::Connect(_), .. }), "{error}");
 }
@@ -136,7 +139,8 @@ async fn an_h2_body_that_ends_early_or_is_reset_is_an_error() {
         response
     })
     .await;
-    let group = group(&Upstream { ca: Some(origin.ca.clone()), fall: 1_000, ..upstream(&[origin.url.clone()]) });
+    let group =
+        group(&Upstream { ca: Some(origin.ca.clone()), fall: 1_000, ..upstream(std::slice::from_ref(&origin.url)) });
     for target in ["/early", "/reset", "/reset-unsized"] {
         // A reset may overtake the head: then there is no answer at all, which is as visible.
         let Ok(mut answer) = group.ask(&get(target)).await else { continue };
