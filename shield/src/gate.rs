@@ -12,7 +12,7 @@ use bytes::Bytes;
 use headwater_net::listener::Connection;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::Shield;

@@ -532,7 +532,7 @@ mod tests {
         main.begin(&metrics.filling).ended = Ended::with(Filled::Failed);
         metrics.retain(|route| route == "new", |upstream| upstream == "main");
         let text = scraped(&metrics);
-        assert!(!text.contains("old") && !text.contains("gone"), "{text}");
+        assert!(!text.contains("\"old\"") && !text.contains("\"gone\""), "{text}");
         assert!(text.contains("headwater_shield_fills_total{upstream=\"main\",outcome=\"failed\"} 1\n"), "{text}");
     }
 

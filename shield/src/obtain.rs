@@ -17,7 +17,7 @@ use crate::upstream::{Answer, Ask, OriginId};
 /// What a fill got.
 pub(crate) enum Obtained {
     /// An answer, whose body is still to come.
-    Answer(Answer),
+    Answer(Box<Answer>),
     /// What was on disk.
     Stored(Arc<Object>),
 }
@@ -29,9 +29,9 @@ impl Errand {
             return Ok(Obtained::Stored(object));
         }
         if let Some(answer) = self.of_another_shield().await {
-            return Ok(Obtained::Answer(answer));
+            return Ok(Obtained::Answer(Box::new(answer)));
         }
-        self.of_origins().await.map(Obtained::Answer)
+        self.of_origins().await.map(|answer| Obtained::Answer(Box::new(answer)))
     }
 
     /// What the sibling has that the key belongs to, or gets for both of us.

@@ -76,7 +76,7 @@ impl Errand {
         counted.ended = match asked {
             Ok(Obtained::Answer(answer)) => {
                 counted.first_byte(answer.received.instant.saturating_duration_since(answer.requested.instant));
-                self.take(&lead, &fill, answer).await
+                self.take(&lead, &fill, *answer).await
             }
             Ok(Obtained::Stored(object)) => {
                 self.ready(&lead, object, By::Disk, true);
