@@ -19,6 +19,8 @@ if [ "${1:-}" = test ]; then
   has ffmpeg && has ffprobe || packages+=(ffmpeg)
   has chromium || has chromium-browser || has google-chrome || packages+=(chromium)
   has xmllint || packages+=(libxml2-utils)
+  # An origin that others wrote, for the shield to stand in front of.
+  [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
   has curl || packages+=(curl)
 fi
 if [ "${1:-}" = bench ]; then

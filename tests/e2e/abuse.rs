@@ -128,14 +128,14 @@ fn read_to_close(stream: &mut TcpStream) -> String {
 }
 
 /// A client that follows a playlist by blocking reloads and fetches every part of it.
-struct Viewer {
+pub(crate) struct Viewer {
     parts: Arc<std::sync::atomic::AtomicUsize>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Viewer {
-    fn begin(origin: &Headwater) -> Self {
+    pub(crate) fn begin(origin: &Headwater) -> Self {
         let (parts, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let base = origin.url("/live/news/v0");
         let thread = std::thread::spawn({
@@ -145,12 +145,12 @@ impl Viewer {
         Self { parts, stop, thread }
     }
 
-    fn parts(&self) -> usize {
+    pub(crate) fn parts(&self) -> usize {
         assert!(!self.thread.is_finished() || self.stop.load(Ordering::Relaxed), "the viewer met an error");
         self.parts.load(Ordering::Relaxed)
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("a viewer without complaint");
     }

@@ -16,6 +16,7 @@ mod operation;
 mod players;
 mod playlist;
 mod pushes;
+mod shield;
 mod state;
 mod twins;
 mod wire;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Headwater, project, run};
+use crate::harness::{Headwater, SOON, Scratch, project, run, until};
+use crate::shield;
 
 /// How long each plays; start-up comes on top.
 const SECONDS: u64 = 20;
@@ -148,7 +149,8 @@ fn shaka_plays_low_latency_hls() {
 fn the_watch_page_plays_hls() {
     let demo = Headwater::shared_demo();
     let _turn = turn();
-    let report = play("page", &demo.url("/watch/?channel=demo"), &[]);
+    // Where the demo says: through its shield.
+    let report = play("page", demo.addresses["watch"].as_str().expect("an address"), &[]);
     assert_eq!(report["low_latency"], true);
     assert!(number(&report, "latency_seconds") < 2.5, "{} s", report["latency_seconds"]);
     assert!(count(&report, "parts") > 100, "{}", report["requests"]);
@@ -162,4 +164,49 @@ fn the_watch_page_plays_dash() {
     assert_eq!(report["low_latency"], true);
     assert!(number(&report, "latency_seconds") < 4.0, "{} s", report["latency_seconds"]);
     assert!(streamed(&report) >= 15, "{} segments were fetched in progress", streamed(&report));
+}
+
+#[test]
+fn hls_js_plays_at_low_latency_through_a_shield() {
+    let demo = Headwater::shared_demo();
+    let _turn = turn();
+    let shield = demo.addresses["shield"].as_str().expect("an address");
+    let report = play("hls", &format!("{shield}/live/demo/multivariant.m3u8"), &[]);
+    assert_eq!(report["low_latency"], true);
+    assert!(number(&report, "latency_seconds") < 2.5, "{} s", report["latency_seconds"]);
+    assert!(count(&report, "parts") > 100 && count(&report, "blocking") > 100, "{}", report["requests"]);
+}
+
+#[test]
+fn dash_js_plays_segments_while_they_are_made_through_a_shield() {
+    let demo = Headwater::shared_demo();
+    let _turn = turn();
+    let shield = demo.addresses["shield"].as_str().expect("an address");
+    let report = play("dash", &format!("{shield}/live/demo/manifest.mpd"), &[]);
+    assert!(number(&report, "latency_seconds") < 4.0, "{} s", report["latency_seconds"]);
+    assert!(streamed(&report) >= 15, "{} segments were fetched in progress", streamed(&report));
+}
+
+#[test]
+fn hls_js_plays_ffmpegs_output_behind_nginx_through_a_shield() {
+    let folder = Scratch::new("foreign-hls");
+    let _encoder = shield::live(&folder.path, "hls");
+    let nginx = shield::Nginx::over(&folder.path);
+    let shield = shield::shield(&[&nginx.base], "", "");
+    let listed = || (shield.get("/v0.m3u8").text().matches("#EXTINF").count() >= 4).then_some(());
+    assert!(until(SOON, listed).is_some(), "ffmpeg writes a playlist");
+    let _turn = turn();
+    play("hls", &shield.url("/master.m3u8"), &["--ll", "false"]);
+}
+
+#[test]
+fn dash_js_plays_ffmpegs_output_behind_nginx_through_a_shield() {
+    let folder = Scratch::new("foreign-dash");
+    let _encoder = shield::live(&folder.path, "dash");
+    let nginx = shield::Nginx::over(&folder.path);
+    let shield = shield::shield(&[&nginx.base], "", "");
+    let segments = || std::fs::read_dir(&folder.path).expect("a folder").flatten().count();
+    assert!(until(SOON, || (segments() > 30).then_some(())).is_some(), "ffmpeg writes segments");
+    let _turn = turn();
+    play("dash", &shield.url("/manifest.mpd"), &[]);
 }
