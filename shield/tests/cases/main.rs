@@ -9,6 +9,8 @@ mod alone;
 mod attacks;
 mod broken;
 mod cancellation;
+#[cfg(feature = "disk")]
+mod disk;
 mod fills;
 mod flight;
 mod freshness;
