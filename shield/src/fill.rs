@@ -68,6 +68,9 @@ pub enum Failure {
     /// What came broke off before anybody was shown it.
     #[error("expected a whole answer: {0}")]
     Broken(Arc<str>),
+    /// The shield stops.
+    #[error("expected a running shield, this one is stopping")]
+    Stopping,
     /// No origin answered.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),

@@ -152,6 +152,10 @@ impl Asking<'_> {
 
     /// A place in a fill, and whether it is this request's own; `None`: go alone.
     fn turn(&self, slot: &Arc<Slot>, held: Option<Arc<Object>>, now: Instant) -> Option<(Waiting, bool)> {
+        let fills = usize::try_from(self.shield.metrics.filling.get()).unwrap_or(0);
+        if fills >= self.shield.state().config.cache.fills_max {
+            return None;
+        }
         let mut own = None;
         let begin = || {
             let (fill, waiting) = Fill::begin(now);
@@ -301,6 +305,7 @@ impl Asking<'_> {
         let (status, detail) = match failure {
             Failure::Upstream(error) => (error.status(), "upstream"),
             Failure::Broken(_) => (StatusCode::BAD_GATEWAY, "broken"),
+            Failure::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Failure::Late => (StatusCode::GATEWAY_TIMEOUT, "late"),
             Failure::Behind => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
             Failure::Abandoned => (StatusCode::SERVICE_UNAVAILABLE, "abandoned"),

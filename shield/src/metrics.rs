@@ -222,14 +222,8 @@ pub struct Metrics {
     pub filling: Gauge,
     /// Fills that went on from another origin after the first had broken off.
     pub resumed: Counter,
-    /// Objects found on disk.
-    pub disk_hits: Counter,
-    /// Reads and writes of the disk that failed.
-    pub disk_errors: Counter,
     /// Purges that were asked for.
     pub purges: Counter,
-    /// Objects asked for before an edge did.
-    pub prefetched: Counter,
     /// What is looked at when it is asked for.
     pub(crate) scraped: Scraped,
 }
@@ -245,7 +239,11 @@ pub(crate) struct Scraped {
     pub(crate) held: Gauge,
     pub(crate) tracked: Gauge,
     pub(crate) evicted: Counter,
-    pub(crate) disk: Gauge,
+    pub(crate) disk_up: Gauge,
+    pub(crate) disk_hits: Counter,
+    pub(crate) disk_written: Counter,
+    pub(crate) disk_dropped: Counter,
+    pub(crate) disk_failures: Counter,
     pub(crate) connections: Gauge,
     pub(crate) log_dropped: Counter,
     pub(crate) up: Family<OriginLabel, Gauge>,
@@ -315,10 +313,7 @@ impl Metrics {
             collapsed: Counter::default(),
             filling: Gauge::default(),
             resumed: Counter::default(),
-            disk_hits: Counter::default(),
-            disk_errors: Counter::default(),
             purges: Counter::default(),
-            prefetched: Counter::default(),
             scraped: Scraped::default(),
         };
         let mut root = Registry::default();
@@ -348,15 +343,34 @@ impl Metrics {
         d.add("tracked", None, &[], "Edges and channels that are told apart by limits", s.tracked.clone());
         d.add("held", None, &[], "Requests held now for what comes next", s.held.clone());
         d.add("filling", None, &[], "Fills under way", self.filling.clone());
-        d.add("prefetched", None, &[], "Objects asked for before an edge did", self.prefetched.clone());
         d.add("memory", bytes(), &[], "Objects in memory, those that are arriving included", s.memory.clone());
         d.add("memory_max", bytes(), &[], "Bound of objects in memory", s.memory_max.clone());
         d.add("objects", None, &[], "Objects in memory", s.objects.clone());
         d.add("keys", None, &[], "URLs of which something is known", s.keys.clone());
         d.add("evicted", None, &[], "Objects that left memory for others", s.evicted.clone());
-        d.add("disk", bytes(), &[], "Objects on disk", s.disk.clone());
-        d.add("disk_hits", None, &[], "Objects found on disk", self.disk_hits.clone());
-        d.add("disk_errors", None, &[], "Reads and writes of the disk that failed", self.disk_errors.clone());
+        d.add(
+            "disk_up",
+            None,
+            &[],
+            "1: objects are kept on disk and found there; 0: the disk failed, or there is none",
+            s.disk_up.clone(),
+        );
+        d.add("disk_hits", None, &[], "Objects found on disk", s.disk_hits.clone());
+        d.add("disk_written", None, &[], "Objects written to disk", s.disk_written.clone());
+        d.add(
+            "disk_dropped",
+            None,
+            &[],
+            "Objects not written, as more came than the disk takes",
+            s.disk_dropped.clone(),
+        );
+        d.add(
+            "disk_failures",
+            None,
+            &[],
+            "Times that the disk failed and was left alone for a while",
+            s.disk_failures.clone(),
+        );
         d.add("purges", None, &[], "Purges that were asked for", self.purges.clone());
         d.add("connections", None, &[], "Connections of edges open now", s.connections.clone());
         let refused = "What was refused because it was over a bound";

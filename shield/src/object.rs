@@ -111,7 +111,7 @@ impl Object {
 pub struct Content {
     /// As the origin announced it.
     length_bytes: Option<u64>,
-    whole: OnceLock<Bytes>,
+    whole: Arc<OnceLock<Bytes>>,
     /// Held to clone or drop a handle.
     growing: Mutex<Option<Growing>>,
     /// The room it takes while the store does not know it.
@@ -130,7 +130,7 @@ impl Content {
         let arriving = Mutex::new(Some(growing.clone()));
         let content = Self {
             length_bytes,
-            whole: OnceLock::new(),
+            whole: Arc::default(),
             growing: arriving,
             charge: OnceLock::new(),
             resident: OnceLock::new(),
@@ -143,7 +143,7 @@ impl Content {
     pub fn whole(bytes: Bytes) -> Self {
         Self {
             length_bytes: Some(bytes.len() as u64),
-            whole: OnceLock::from(bytes),
+            whole: Arc::new(OnceLock::from(bytes)),
             growing: Mutex::new(None),
             charge: OnceLock::new(),
             resident: OnceLock::new(),
@@ -223,7 +223,8 @@ impl Content {
             Some(rest) => rest,
             None => None,
         };
-        measured(window(Following { kept: Some(growing.reader()), rest, read_bytes: 0 }, first, left), left)
+        let whole = Arc::clone(&self.whole);
+        measured(window(Following { kept: Some(growing.reader()), whole, rest, read_bytes: 0 }, first, left), left)
     }
 
     /// Waits until every byte is here.
@@ -253,6 +254,7 @@ fn slice(bytes: &Bytes, first: u64, last: Option<u64>) -> Bytes {
 /// A reader of bytes that arrive, over all that is kept and then what is only passed through.
 struct Following {
     kept: Option<growing::Reader>,
+    whole: Arc<OnceLock<Bytes>>,
     rest: Option<Rest>,
     read_bytes: u64,
 }
@@ -260,6 +262,14 @@ struct Following {
 impl Following {
     async fn next(&mut self) -> Result<Option<Bytes>, Failed> {
         if let Some(kept) = &mut self.kept {
+            // NB: from the whole once that is there: a slow reader would keep every piece beside it.
+            if let Some(whole) = self.whole.get() {
+                let read = usize::try_from(self.read_bytes).unwrap_or(usize::MAX).min(whole.len());
+                let left = whole.slice(read..);
+                self.read_bytes += left.len() as u64;
+                self.kept = None;
+                return Ok((!left.is_empty()).then_some(left));
+            }
             if let Some(chunk) = kept.next().await? {
                 self.read_bytes += chunk.len() as u64;
                 return Ok(Some(chunk));

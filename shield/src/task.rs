@@ -72,6 +72,11 @@ impl Errand {
             asked = self.obtained() => asked,
             // Nobody is left who waits for what an origin is holding: its place there is worth more.
             () = fill.deserted(), if self.ask.held => return,
+            // A stop does not wait for what may come next.
+            () = self.shield.shutdown.started(), if self.ask.held => {
+                counted.ended = self.failed(&lead, Failure::Stopping);
+                return;
+            }
         };
         counted.ended = match asked {
             Ok(Obtained::Answer(answer)) => {

@@ -2,6 +2,8 @@
 //! Whether the shield lives, whether it should be sent requests, and its metrics.
 
 use std::sync::Arc;
+#[cfg(feature = "disk")]
+use std::sync::atomic::Ordering::Relaxed;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -59,6 +61,15 @@ fn look(shield: &Shield, scraped: &Scraped) {
     scraped.connections.set(whole(shield.tally.open() as u64));
     if let Some(log) = &*shield.log.load() {
         told(&scraped.log_dropped, log.dropped());
+    }
+    #[cfg(feature = "disk")]
+    if let Some(disk) = &shield.disk {
+        let counts = disk.counts();
+        scraped.disk_up.set(i64::from(disk.is_on()));
+        told(&scraped.disk_hits, counts.hits.load(Relaxed));
+        told(&scraped.disk_written, counts.written.load(Relaxed));
+        told(&scraped.disk_dropped, counts.dropped.load(Relaxed));
+        told(&scraped.disk_failures, counts.failures.load(Relaxed));
     }
     for (name, group) in &shield.state().groups {
         let state = group.state();

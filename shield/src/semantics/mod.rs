@@ -18,7 +18,6 @@ pub mod cache_status;
 mod conditions;
 mod directives;
 pub mod fields;
-mod invalidation;
 mod judge;
 mod kept;
 mod policy;
@@ -29,7 +28,6 @@ use http::{HeaderMap, Method};
 
 pub use conditions::{Outcome, Stored, outcome};
 pub use directives::only_if_cached;
-pub use invalidation::{invalidated, invalidates};
 pub use judge::{Defaults, Reason, Verdict, is_failure, judge};
 pub use kept::Kept;
 pub use policy::{Freshness, Policy};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use headwater_shield::semantics::{
-    Freshness, Outcome, RequestHead, Stored, Verdict, conditional, fields, invalidated, judge, merge, outcome, selector,
+    Freshness, Outcome, RequestHead, Stored, Verdict, conditional, fields, judge, merge, outcome, selector,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::collection::vec;
@@ -183,12 +183,5 @@ proptest! {
         if answer.get("vary").is_some_and(|vary| vary == "accept-encoding") {
             prop_assert_eq!(selector(&answer, &sent), selector(&answer, &asked));
         }
-    }
-
-    #[test]
-    fn only_paths_are_invalidated(answer in head(), path in "/[a-z/?.%]{0,12}") {
-        let paths = invalidated("a.example", &path, &answer);
-        prop_assert_eq!(&paths[0], &path);
-        prop_assert!(paths.len() <= 3 && paths.iter().all(|p| p.starts_with('/')));
     }
 }
