@@ -3,6 +3,7 @@
 //! dies.
 
 pub mod admin;
+mod arriving;
 pub mod config;
 mod durable;
 mod edge;

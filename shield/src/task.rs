@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a fill does: asks, judges the answer, tells those who wait, reads the body to its end, keeps it.
-//!
-//! A body that dies goes on from another origin at the byte where it died; its readers notice nothing. One that cannot
-//! go on ends as failed and is never kept: a stump is worse than an error.
+//! What a fill does: asks, judges the answer, tells those who wait, and has its body read.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -15,27 +11,21 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::Shield;
-use crate::edge::{Heard, Told};
+use crate::arriving::{Arriving, Broken, UNKNOWN_STEP_BYTES};
 use crate::fill::{By, Failure, Fill, Ready};
 use crate::index::{Lead, Variant};
 use crate::metrics::{self, Ended, Filled};
-use crate::object::{Content, Head, Object, Pen};
+use crate::object::{Content, Head, Object};
 use crate::obtain::Obtained;
 use crate::route::{self, Kind, Route};
 use crate::semantics::{self, Freshness, Policy, Reason, Verdict, fields};
-use crate::store::{self, Charge, Class, Epoch, Resident, Tags};
-use crate::upstream::{self, Answer, Ask, BodyError, Framing, Moment, OriginId, Resume};
+use crate::store::{self, Class, Epoch, Resident, Tags};
+use crate::upstream::{Answer, Ask, Framing, Moment, OriginId};
 
-/// A playlist or MPD that is larger than this is no playlist.
-const PLAYLIST_BYTES_MAX: u64 = 32 << 20;
 /// An answer for those alone who asked before it came, if it is larger than this, is for one alone.
 const MOMENTARY_BYTES_MAX: u64 = 32 << 20;
-/// How often a body that died is picked up again.
-const RESUMES_MAX: u32 = 8;
 /// How long a part or segment of the live edge is kept before others.
 const EDGE_PROTECTED: Duration = Duration::from_secs(12);
-/// What a fill reserves first for a body of unknown length, and again.
-const UNKNOWN_STEP_BYTES: u64 = 64 << 10;
 /// Fields by which an origin groups what it may want purged.
 const TAG_FIELDS: [HeaderName; 2] = [HeaderName::from_static("cache-tag"), HeaderName::from_static("surrogate-key")];
 
@@ -98,7 +88,7 @@ impl Errand {
     }
 
     /// No answer: what is held may do, if it may be served while the origin fails.
-    fn failed(&self, lead: &Lead, failure: Failure) -> Ended {
+    pub(crate) fn failed(&self, lead: &Lead, failure: Failure) -> Ended {
         match self.usable() {
             Some(object) => self.ready(lead, object, By::Held, true),
             None => lead.fill().fail(failure),
@@ -107,7 +97,7 @@ impl Errand {
     }
 
     /// Tells those who wait. Whom the answer does not suit asks again, and must not find this fill once more.
-    fn ready(&self, lead: &Lead, object: Arc<Object>, by: By, stored: bool) {
+    pub(crate) fn ready(&self, lead: &Lead, object: Arc<Object>, by: By, stored: bool) {
         let selector = semantics::selector(&object.headers, &self.request).unwrap_or_default();
         lead.release();
         lead.fill().ready(Ready { object, by, stored, selector, epoch: self.epoch });
@@ -125,7 +115,7 @@ impl Errand {
         }
     }
 
-    fn usable(&self) -> Option<Arc<Object>> {
+    pub(crate) fn usable(&self) -> Option<Arc<Object>> {
         let held = self.held.as_ref()?;
         let purged = held.purged(&self.key, &self.shield.purges) == Some(store::Kind::Hard);
         if purged || !held.content.is_sound() {
@@ -183,7 +173,7 @@ impl Errand {
             fill.alone(answer);
             return Ended::with(Filled::Uncacheable);
         };
-        let body = Arriving { errand: self, charge, length, max, pieces: Vec::new(), resumes: 0, read_bytes: 0 };
+        let body = Arriving::new(self, charge, length, max);
         if self.route.settings.live && self.kind.is_playlist() && status == StatusCode::OK {
             body.playlist(lead, fill, answer, policy, stored).await
         } else {
@@ -244,7 +234,7 @@ impl Errand {
         }
     }
 
-    fn let_go(&self, replaced: &[Variant], by: &Object) {
+    pub(crate) fn let_go(&self, replaced: &[Variant], by: &Object) {
         for (_, replaced) in replaced {
             if !Arc::ptr_eq(&replaced.content, &by.content) {
                 self.shield.let_go(replaced);
@@ -253,7 +243,7 @@ impl Errand {
     }
 
     /// An answer as it is held.
-    fn object(
+    pub(crate) fn object(
         &self,
         head: Parts,
         origin: OriginId,
@@ -275,7 +265,7 @@ impl Errand {
         Arc::new(Object::new(head, policy, content, tags, self.epoch))
     }
 
-    fn resident(&self, lead: &Lead) -> Arc<Resident> {
+    pub(crate) fn resident(&self, lead: &Lead) -> Arc<Resident> {
         let class = match self.kind {
             Kind::Media | Kind::Header
                 if self.route.settings.live && self.shield.edges.is_near(&self.route, &self.host, &self.path) =>
@@ -300,180 +290,9 @@ fn clocks(moment: Moment) -> (Instant, SystemTime) {
     (moment.instant.into(), moment.utc)
 }
 
-/// A body on its way in.
-struct Arriving<'a> {
-    errand: &'a Errand,
-    charge: Charge,
-    length: Option<u64>,
-    max: u64,
-    pieces: Vec<Bytes>,
-    resumes: u32,
-    read_bytes: u64,
-}
-
-/// Why a body did not come whole.
-#[derive(Debug, thiserror::Error)]
-enum Broken {
-    /// It died, and no origin went on with it.
-    #[error("{0}, and no origin went on")]
-    Body(BodyError),
-    /// There is no room for more of it than what was told; this is what follows.
-    #[error("expected a smaller body, there is no room for it")]
-    Room(Bytes, Box<upstream::Body>),
-}
-
-impl Arriving<'_> {
-    /// Tells of the answer at once and reads on behind it.
-    async fn stream(mut self, lead: &Lead, answer: Answer, policy: Policy, stored: bool) -> Ended {
-        let (content, growing) = Content::growing(self.length);
-        let pen = Pen::new(growing);
-        let errand = self.errand;
-        let (head, received) = (answer.head.clone(), answer.received.utc);
-        let object = errand.object(head, answer.origin, received, policy, Arc::new(content));
-        let replaced = if stored { lead.slot().hold(&self.errand.request, Arc::clone(&object)) } else { Vec::new() };
-        // NB: held before told: who comes after those who wait must find it.
-        errand.ready(lead, Arc::clone(&object), By::Answer, stored);
-        match self.read(answer, |piece| pen.append(piece)).await {
-            Ok(whole) => {
-                let bytes = whole.len() as u64;
-                object.content.seal(whole);
-                pen.complete();
-                if stored {
-                    self.keep(lead, &object, bytes, &replaced);
-                } else {
-                    object.content.account(self.charge);
-                }
-                Ended::whole(stored, bytes)
-            }
-            Err(Broken::Room(piece, rest)) => {
-                debug!(path = errand.path, "there is no room for a body: what follows is passed through");
-                lead.slot().withdraw(&object, replaced);
-                if self.is_too_large() {
-                    lead.slot().alone(Instant::now() + errand.shield.state().uncacheable);
-                }
-                // NB: begun before ended: a reader that finds the end must find that there is more.
-                let outlet = object.content.spill();
-                pen.complete();
-                self.pieces = Vec::new();
-                if let Err(error) = outlet.pour(piece, *rest).await {
-                    errand.told(&Broken::Body(error));
-                }
-                Ended::with(Filled::Uncacheable)
-            }
-            Err(broken) => {
-                errand.told(&broken);
-                lead.slot().withdraw(&object, replaced);
-                drop(pen);
-                Ended::with(Filled::Failed)
-            }
-        }
-    }
-
-    /// Reads all of a playlist before anybody sees it: one that goes back is not shown.
-    async fn playlist(mut self, lead: &Lead, fill: &Arc<Fill>, answer: Answer, policy: Policy, stored: bool) -> Ended {
-        self.max = self.max.min(PLAYLIST_BYTES_MAX);
-        let errand = self.errand;
-        let head = (answer.head.clone(), answer.origin, answer.received.utc);
-        let whole = match self.read(answer, |_| {}).await {
-            Ok(whole) => whole,
-            Err(broken) => {
-                errand.told(&broken);
-                return errand.failed(lead, Failure::Broken(broken.to_string().into()));
-            }
-        };
-        let (parts, origin, received) = head;
-        let (host, path, query) = (&*errand.host, &*errand.path, &*errand.query);
-        let told = Told { host, path, query, kind: errand.kind, origin, text: &whole };
-        let policy = match errand.shield.edges.hear(&errand.route, told) {
-            Heard::Back => return errand.behind(lead, fill, origin).await,
-            // NB: a lifetime counts whole milliseconds; one of none would never be served again.
-            Heard::Fine { due: Some(due) } => policy.at_most(due.max(Duration::from_millis(1))),
-            Heard::Fine { due: None } => policy,
-        };
-        let bytes = whole.len() as u64;
-        let content = Arc::new(Content::whole(whole));
-        let object = errand.object(parts, origin, received, policy, content);
-        let replaced = if stored { lead.slot().hold(&errand.request, Arc::clone(&object)) } else { Vec::new() };
-        errand.ready(lead, Arc::clone(&object), By::Answer, stored);
-        if stored {
-            self.keep(lead, &object, bytes, &replaced);
-        } else {
-            object.content.account(self.charge);
-        }
-        Ended::whole(stored, bytes)
-    }
-
-    /// Reads to the end, over the death of an origin if need be.
-    async fn read(&mut self, answer: Answer, told: impl Fn(Bytes)) -> Result<Bytes, Broken> {
-        let Answer { head, mut origin, mut body, .. } = answer;
-        loop {
-            match body.next().await {
-                Ok(Some(piece)) => {
-                    self.read_bytes += piece.len() as u64;
-                    if !self.has_room() {
-                        return Err(Broken::Room(piece, Box::new(body)));
-                    }
-                    self.pieces.push(piece.clone());
-                    told(piece);
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    self.resumes += 1;
-                    if self.resumes > RESUMES_MAX {
-                        return Err(Broken::Body(error));
-                    }
-                    let from = Resume { from: origin, head: &head, held: &self.pieces };
-                    match self.errand.route.group.resume(&self.errand.ask, from).await {
-                        Ok(answer) => {
-                            self.errand.shield.metrics.resumed.inc();
-                            (origin, body) = (answer.origin, answer.body);
-                        }
-                        Err(_) => return Err(Broken::Body(error)),
-                    }
-                }
-            }
-        }
-        Ok(joined(std::mem::take(&mut self.pieces)))
-    }
-
-    /// Room for what has come, where nobody said before how much it would be.
-    fn has_room(&mut self) -> bool {
-        if self.is_too_large() {
-            return false;
-        }
-        let (read_bytes, reserved) = (self.read_bytes, self.charge.bytes());
-        if read_bytes <= reserved {
-            return true;
-        }
-        let needed = read_bytes - reserved;
-        // The step is a guess; where it does not fit, what is needed may.
-        let step = needed.max(UNKNOWN_STEP_BYTES).max(reserved / 2);
-        self.charge.grow(step).or_else(|_| self.charge.grow(needed)).is_ok()
-    }
-
-    const fn is_too_large(&self) -> bool {
-        self.read_bytes > self.max
-    }
-
-    /// Keeps what is whole, unless a purge came in between.
-    fn keep(mut self, lead: &Lead, object: &Arc<Object>, bytes: u64, replaced: &[Variant]) {
-        let errand = self.errand;
-        self.charge.settle(bytes);
-        let resident = errand.resident(lead);
-        object.content.reside(Arc::clone(&resident));
-        errand.shield.memory.keep(&resident, self.charge);
-        errand.let_go(replaced, object);
-        // NB: after the store has it: whoever put another in its place before that could not let go of it.
-        if !lead.slot().holds(&object.content) {
-            errand.shield.memory.remove(&resident);
-        }
-        errand.shield.obey_purges(lead.slot(), object);
-    }
-}
-
 impl Errand {
     /// A playlist older than what clients have seen: another origin may know more, and what is held may do.
-    async fn behind(&self, lead: &Lead, fill: &Arc<Fill>, origin: OriginId) -> Ended {
+    pub(crate) async fn behind(&self, lead: &Lead, fill: &Arc<Fill>, origin: OriginId) -> Ended {
         let mut behind = self.behind.clone();
         behind.push(origin);
         let other = self.route.group.origins().into_iter().find(|id| !behind.contains(id));
@@ -509,17 +328,7 @@ impl Errand {
         }
     }
 
-    fn told(&self, broken: &Broken) {
+    pub(crate) fn told(&self, broken: &Broken) {
         warn!(path = self.path, error = %broken, "a body did not come whole");
     }
-}
-
-/// One allocation of the exact size.
-fn joined(pieces: Vec<Bytes>) -> Bytes {
-    let length = pieces.iter().map(Bytes::len).sum();
-    let mut whole = BytesMut::with_capacity(length);
-    for piece in pieces {
-        whole.extend_from_slice(&piece);
-    }
-    whole.freeze()
 }
