@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What every server of this program does alike: read its file, bind, serve, drain.
 
+pub(crate) mod reload;
+
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -8,7 +8,6 @@ mod demo;
 mod listen;
 mod push;
 mod reference;
-mod reload;
 mod serve;
 mod shield;
 mod watch;

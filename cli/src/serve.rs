@@ -15,8 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::listen::reload::{self, Askers, Done};
 use crate::listen::{self, Bound, Listening};
-use crate::reload::{self, Askers, Done};
 use crate::{shield, watch};
 
 /// Where the configuration is, and what overrides it.

@@ -16,8 +16,8 @@ use headwater_shield::{Shield, Told};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
+use crate::listen::reload::{self, Askers, Done};
 use crate::listen::{self, Bound, Listening};
-use crate::reload::{self, Askers, Done};
 use crate::watch;
 
 /// Where the configuration is, and what overrides it.

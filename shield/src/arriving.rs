@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -20,6 +20,7 @@ use crate::semantics::Policy;
 use crate::store::Charge;
 use crate::task::Errand;
 use crate::upstream::{self, Answer, BodyError, Resume};
+use crate::whole::Whole;
 
 /// A playlist or MPD that is larger than this is no playlist.
 const PLAYLIST_BYTES_MAX: u64 = 32 << 20;
@@ -68,7 +69,7 @@ impl<'a> Arriving<'a> {
         errand.ready(lead, Arc::clone(&object), By::Answer, stored);
         match self.read(answer, |piece| pen.append(piece)).await {
             Ok(whole) => {
-                let bytes = whole.len() as u64;
+                let bytes = whole.length_bytes();
                 object.content.seal(whole);
                 pen.complete();
                 if stored {
@@ -123,14 +124,15 @@ impl<'a> Arriving<'a> {
         };
         let (parts, origin, received) = head;
         let (host, path, query) = (&*errand.host, &*errand.path, &*errand.query);
-        let told = Told { host, path, query, kind: errand.kind, origin, text: &whole };
+        let text = whole.text();
+        let told = Told { host, path, query, kind: errand.kind, origin, text: &text };
         let policy = match errand.shield.edges.hear(&errand.route, told) {
             Heard::Back => return errand.behind(lead, fill, origin).await,
             // NB: a lifetime counts whole milliseconds; one of none would never be served again.
             Heard::Fine { due: Some(due) } => policy.at_most(due.max(Duration::from_millis(1))),
             Heard::Fine { due: None } => policy,
         };
-        let bytes = whole.len() as u64;
+        let bytes = whole.length_bytes();
         let content = Arc::new(Content::whole(whole));
         let object = errand.object(parts, origin, received, policy, content);
         let replaced = if stored { lead.slot().hold(&errand.request, Arc::clone(&object)) } else { Vec::new() };
@@ -144,7 +146,7 @@ impl<'a> Arriving<'a> {
     }
 
     /// Reads to the end, over the death of an origin if need be.
-    async fn read(&mut self, answer: Answer, told: impl Fn(Bytes)) -> Result<Bytes, Broken> {
+    async fn read(&mut self, answer: Answer, told: impl Fn(Bytes)) -> Result<Whole, Broken> {
         let Answer { head, mut origin, mut body, .. } = answer;
         loop {
             match body.next().await {
@@ -173,7 +175,7 @@ impl<'a> Arriving<'a> {
                 }
             }
         }
-        Ok(joined(std::mem::take(&mut self.pieces)))
+        Ok(Whole::copy(&std::mem::take(&mut self.pieces)))
     }
 
     /// Room for what has come, where nobody said before how much it would be.
@@ -209,14 +211,4 @@ impl<'a> Arriving<'a> {
         }
         errand.shield.obey_purges(lead.slot(), object);
     }
-}
-
-/// One allocation of the exact size.
-fn joined(pieces: Vec<Bytes>) -> Bytes {
-    let length = pieces.iter().map(Bytes::len).sum();
-    let mut whole = BytesMut::with_capacity(length);
-    for piece in pieces {
-        whole.extend_from_slice(&piece);
-    }
-    whole.freeze()
 }

@@ -58,10 +58,12 @@ pub(crate) fn hit(shield: &Shield, head: &Head<'_>, answer: &mut Answer<'_>) -> 
     answer.prepared(object.prepared.get_or_init(|| Prepared::new(object.status, &object.headers)));
     answer.text(&AGE, format_args!("{}", object.policy.age(now).as_secs()));
     answer.field(&CACHE_STATUS, &cache_status::render(&Handling::Hit { ttl }, None));
-    answer.body(bytes.clone());
+    for piece in bytes.pieces() {
+        answer.body(piece.clone());
+    }
     let class = gate::class(target.path, target.query);
     route.counts.answered(class, object.status, Outcome::Hit);
-    route.counts.sent(class, bytes.len() as u64);
+    route.counts.sent(class, bytes.length_bytes());
     if let Some(channel) = &object.channel {
         channel.hit();
     }

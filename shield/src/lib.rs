@@ -29,6 +29,7 @@ pub mod store;
 mod tail;
 mod task;
 pub mod upstream;
+pub mod whole;
 
 use std::collections::BTreeMap;
 use std::path::Path;

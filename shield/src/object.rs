@@ -20,6 +20,7 @@ use crate::metrics;
 use crate::semantics::Policy;
 use crate::store::{Charge, Epoch, Kind, Purges, Resident, Tags};
 use crate::tail::{Outlet, Rest, Tail};
+use crate::whole::Whole;
 
 /// The head of an answer as it is held.
 #[derive(Clone, Debug)]
@@ -106,12 +107,12 @@ impl Object {
 
 /// The bytes of an answer: arriving, then whole.
 ///
-/// Whole ones are a single allocation of their exact size; what readers of the growing form still hold goes with them.
+/// Whole ones are copied out of what they were read into; what readers of the growing form still hold goes with them.
 #[derive(Debug)]
 pub struct Content {
     /// As the origin announced it.
     length_bytes: Option<u64>,
-    whole: Arc<OnceLock<Bytes>>,
+    whole: Arc<OnceLock<Whole>>,
     /// Held to clone or drop a handle.
     growing: Mutex<Option<Growing>>,
     /// The room it takes while the store does not know it.
@@ -140,10 +141,10 @@ impl Content {
     }
 
     /// Bytes that are here.
-    pub fn whole(bytes: Bytes) -> Self {
+    pub fn whole(whole: Whole) -> Self {
         Self {
-            length_bytes: Some(bytes.len() as u64),
-            whole: Arc::new(OnceLock::from(bytes)),
+            length_bytes: Some(whole.length_bytes()),
+            whole: Arc::new(OnceLock::from(whole)),
             growing: Mutex::new(None),
             charge: OnceLock::new(),
             resident: OnceLock::new(),
@@ -176,19 +177,19 @@ impl Content {
     }
 
     /// All bytes, once they are here.
-    pub fn bytes(&self) -> Option<&Bytes> {
+    pub fn bytes(&self) -> Option<&Whole> {
         self.whole.get()
     }
 
     /// How many bytes there are or will be, if that is known.
     pub fn length_bytes(&self) -> Option<u64> {
-        self.whole.get().map(|bytes| bytes.len() as u64).or(self.length_bytes)
+        self.whole.get().map(Whole::length_bytes).or(self.length_bytes)
     }
 
-    /// Every byte has come: readers from now on take slices of `bytes`.
-    pub(crate) fn seal(&self, bytes: Bytes) {
+    /// Every byte has come: readers from now on take slices of the whole.
+    pub(crate) fn seal(&self, whole: Whole) {
         // NB: whole before the growing form goes: a reader must find one of them.
-        let _ = self.whole.set(bytes);
+        let _ = self.whole.set(whole);
         *self.growing.lock() = None;
     }
 
@@ -206,12 +207,12 @@ impl Content {
     ///
     /// The caller has checked them against [`Self::length_bytes`] where that is known.
     pub fn body(&self, first: u64, last: Option<u64>) -> Body {
-        if let Some(bytes) = self.bytes() {
-            return Body::from(slice(bytes, first, last));
+        if let Some(whole) = self.bytes() {
+            return whole.body(first, last);
         }
         let Some(growing) = self.growing.lock().clone() else {
             // Sealed in between.
-            return self.bytes().map_or_else(Body::empty, |bytes| Body::from(slice(bytes, first, last)));
+            return self.bytes().map_or_else(Body::empty, |whole| whole.body(first, last));
         };
         let end = last.map(|last| last + 1).or(self.length_bytes);
         let left = end.map(|end| end.saturating_sub(first));
@@ -224,16 +225,19 @@ impl Content {
             None => None,
         };
         let whole = Arc::clone(&self.whole);
-        measured(window(Following { kept: Some(growing.reader()), whole, rest, read_bytes: 0 }, first, left), left)
+        measured(
+            window(Following { kept: Some(growing.reader()), whole, left: None, rest, read_bytes: 0 }, first, left),
+            left,
+        )
     }
 
     /// Waits until every byte is here.
     ///
     /// # Errors
     /// [`Failed`] if they will not come.
-    pub async fn complete(&self) -> Result<Bytes, Failed> {
-        if let Some(bytes) = self.bytes() {
-            return Ok(bytes.clone());
+    pub async fn complete(&self) -> Result<Whole, Failed> {
+        if let Some(whole) = self.bytes() {
+            return Ok(whole.clone());
         }
         let growing = self.growing.lock().clone();
         if let Some(growing) = growing {
@@ -244,31 +248,33 @@ impl Content {
     }
 }
 
-fn slice(bytes: &Bytes, first: u64, last: Option<u64>) -> Bytes {
-    let length = bytes.len();
-    let from = usize::try_from(first).unwrap_or(length).min(length);
-    let to = last.and_then(|last| usize::try_from(last).ok()).map_or(length, |last| last.saturating_add(1).min(length));
-    bytes.slice(from..to.max(from))
-}
-
 /// A reader of bytes that arrive, over all that is kept and then what is only passed through.
 struct Following {
     kept: Option<growing::Reader>,
-    whole: Arc<OnceLock<Bytes>>,
+    whole: Arc<OnceLock<Whole>>,
+    /// What is left of the whole, once that is there.
+    left: Option<std::vec::IntoIter<Bytes>>,
     rest: Option<Rest>,
     read_bytes: u64,
 }
 
 impl Following {
+    fn take_left(&mut self) -> Option<Bytes> {
+        let piece = self.left.as_mut()?.next()?;
+        self.read_bytes += piece.len() as u64;
+        Some(piece)
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, Failed> {
+        if self.left.is_some() {
+            return Ok(self.take_left());
+        }
         if let Some(kept) = &mut self.kept {
             // NB: from the whole once that is there: a slow reader would keep every piece beside it.
             if let Some(whole) = self.whole.get() {
-                let read = usize::try_from(self.read_bytes).unwrap_or(usize::MAX).min(whole.len());
-                let left = whole.slice(read..);
-                self.read_bytes += left.len() as u64;
+                self.left = Some(whole.slice(self.read_bytes, whole.length_bytes()).into_iter());
                 self.kept = None;
-                return Ok((!left.is_empty()).then_some(left));
+                return Ok(self.take_left());
             }
             if let Some(chunk) = kept.next().await? {
                 self.read_bytes += chunk.len() as u64;
@@ -400,7 +406,7 @@ mod tests {
                 pen.append(Bytes::from_static(chunk.as_bytes()));
                 tokio::task::yield_now().await;
             }
-            content.seal(Bytes::from_static(b"abcdef"));
+            content.seal(Whole::of(vec![Bytes::from_static(b"abcdef")]));
             pen.complete();
             assert_eq!(reading.await.unwrap().unwrap(), expected);
             assert_eq!(read(content.body(first, last)).await.unwrap(), expected);

@@ -107,10 +107,10 @@ async fn pending(object: &Object, spec: Spec) -> Response<Body> {
     let Ok(bytes) = object.content.complete().await else {
         return error(StatusCode::BAD_GATEWAY, "expected the whole body, the origin broke off", None);
     };
-    match spec.within(bytes.len() as u64) {
-        Asked::Whole => with(object, object.status, Body::from(bytes)),
+    match spec.within(bytes.length_bytes()) {
+        Asked::Whole => with(object, object.status, bytes.body(0, None)),
         Asked::Part { first, last } => part(object, first, last),
-        Asked::Unsatisfiable => unsatisfiable(Some(bytes.len() as u64)),
+        Asked::Unsatisfiable => unsatisfiable(Some(bytes.length_bytes())),
     }
 }
 

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::header::VARY;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -19,6 +18,7 @@ use crate::object::{Content, Head, Object};
 use crate::semantics::{Freshness, Kept, Policy};
 use crate::store::disk::{Disk, Stored};
 use crate::store::{Class, Resident};
+use crate::whole::Whole;
 
 /// The head of an object on disk.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub(crate) fn put(disk: &Disk, key: &str, object: &Object) {
     let written = Written { status: object.status.as_u16(), headers, origin: object.origin.to_string(), policy };
     let Ok(head) = serde_json::to_vec(&written) else { return };
     let stored =
-        Stored { head: head.into(), body: vec![bytes.clone()], tags: object.tags.clone(), epoch: object.epoch() };
+        Stored { head: head.into(), body: bytes.pieces().to_vec(), tags: object.tags.clone(), epoch: object.epoch() };
     disk.put(key, &[], stored);
 }
 
@@ -64,11 +64,11 @@ pub(crate) async fn take(
     for (name, value) in &written.headers {
         headers.append(name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value).ok()?);
     }
-    let length: usize = body.iter().map(Bytes::len).sum();
-    let charge = shield.memory.charge(length as u64).ok()?;
+    let whole = Whole::of(body);
+    let charge = shield.memory.charge(whole.length_bytes()).ok()?;
     let status = StatusCode::from_u16(written.status).ok()?;
     let head = Head { status, headers, origin: written.origin.into(), channel };
-    let content = Arc::new(Content::whole(body.concat().into()));
+    let content = Arc::new(Content::whole(whole));
     let object = Arc::new(Object::new(head, policy, content, tags, epoch));
     if object.purged(key, &shield.purges).is_some() {
         disk.remove(key, &[]);
