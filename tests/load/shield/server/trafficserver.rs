@@ -29,8 +29,10 @@ pub(super) fn start(site: &Site<'_>, scratch: Scratch) -> Result<Start, String> 
         ),
     );
     scratch.write("etc/records.config", &records(site, &ports, &scratch));
-    scratch.write("etc/remap.config", &format!("map / http://origin0.example:{}/\n", site.origins[0]));
-    // It knows parents by their names alone, ports apart, and none by a bare address.
+    // It knows parents by their names alone, ports apart, and asks none for a bare address; where there is no choice of
+    // parents, an address needs no look-up.
+    let name = if site.origins.len() > 1 { "origin0.example" } else { "127.0.0.1" };
+    scratch.write("etc/remap.config", &format!("map / http://{name}:{}/\n", site.origins[0]));
     scratch.write("etc/hosts", "127.0.0.1 origin0.example origin1.example\n");
     scratch.write("etc/storage.config", &format!("{} {}M\n", at("cache"), (site.memory_bytes >> 20) * 3 / 2 + 256));
     scratch.write("etc/parent.config", &parents(site));
