@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use headwater_net::h1::{Answer, Head, Hits};
 use headwater_net::listener::{self, Connection, Routes};
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use tower::ServiceExt;
 
 use crate::admin;
@@ -77,9 +77,13 @@ impl tower::Service<Request<Body>> for Service {
         {
             return Box::pin(own(inner.connection.clone()).oneshot(request));
         }
-        Box::pin(async move {
-            let (parts, _) = request.into_parts();
-            Ok(inner.shield.answer(parts, &inner.edge).await)
-        })
+        let (parts, _) = request.into_parts();
+        // What HTTP/1.1 brings was looked at as it was read.
+        if parts.version == Version::HTTP_2
+            && let Some(response) = hit::response(&inner.shield, &parts)
+        {
+            return Box::pin(std::future::ready(Ok(response)));
+        }
+        Box::pin(async move { Ok(inner.shield.answer(parts, &inner.edge).await) })
     }
 }

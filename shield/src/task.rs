@@ -219,6 +219,7 @@ impl Errand {
             Verdict::Alone(_) => return None,
         };
         fields::for_storage(&mut headers, received.1);
+        let headers = fields::owned(&headers);
         let head =
             Head { status: held.status, headers, origin: self.origin_name(answer.origin), channel: self.channel() };
         Some(Arc::new(Object::new(head, policy, Arc::clone(&held.content), held.tags.clone(), self.epoch)))
@@ -254,6 +255,7 @@ impl Errand {
         let mut headers = head.headers;
         fields::for_storage(&mut headers, received);
         headers.remove(CONTENT_LENGTH);
+        let headers = fields::owned(&headers);
         let mut tags = Tags::default();
         for name in TAG_FIELDS {
             for value in headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {

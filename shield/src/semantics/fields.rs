@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::BytesMut;
 use http::header::{
     ACCEPT_ENCODING, AGE, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
     EXPECT, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TE, TRAILER,
@@ -105,6 +106,21 @@ pub fn for_not_modified(headers: &mut HeaderMap) {
     for name in &OF_BODY {
         headers.remove(name);
     }
+}
+
+/// The same fields, copied out of what they were read into: a slice of a connection's buffer would keep all of that for
+/// as long as the answer is held.
+pub fn owned(headers: &HeaderMap) -> HeaderMap {
+    let mut text = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    headers.values().for_each(|value| text.extend_from_slice(value.as_bytes()));
+    let mut text = text.freeze();
+    let mut out = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let copied = HeaderValue::from_maybe_shared(text.split_to(value.len()));
+        // What was a value is one.
+        out.append(name.clone(), copied.unwrap_or_else(|_| value.clone()));
+    }
+    out
 }
 
 /// Says how old a stored answer is, in whole seconds (RFC 9111, 5.1).
