@@ -226,3 +226,29 @@ async fn what_an_origin_holds_is_given_up_when_nobody_waits_for_it() {
     assert_eq!(Arc::strong_count(&open), idle, "the origin's place is free again");
     assert_eq!(here.held_bytes(), 0);
 }
+
+#[tokio::test]
+async fn a_hit_is_the_same_by_the_short_way_of_either_version_and_by_the_long_one() {
+    let origin = Origin::start(|seen, mut wire| async move {
+        let size = if seen.target.contains("large") { 100_000 } else { 5 };
+        let fields = format!("{LIFE}etag: \"a\"\r\ncontent-type: video/iso.segment\r\n");
+        wire.answer("200 OK", &fields, vec![b'x'; size]).await
+    })
+    .await;
+    let shield = Shielded::of(&origin).await;
+    for target in ["/small.m4s", "/large.m4s"] {
+        shield.get(target).await;
+        // A field of the client's that only the long way looks at.
+        let long = shield.ask(target, &[("cache-control", "max-age=5")]).await;
+        let short = shield.get(target).await;
+        let multiplexed = shield.h2().await.begin(target).await.rest().await;
+        for got in [&short, &multiplexed] {
+            assert!(got.cache_status().starts_with("headwater; hit"), "{got:?}");
+            assert!(got.whole && got.status == long.status && got.body == long.body, "{target}");
+            for name in ["content-length", "content-type", "etag", "cache-control", "date"] {
+                assert_eq!(got.field(name), long.field(name), "{target}: {name}");
+            }
+            assert!(!got.field("age").is_empty());
+        }
+    }
+}
