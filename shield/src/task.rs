@@ -116,16 +116,17 @@ impl Errand {
     }
 
     pub(crate) fn usable(&self) -> Option<Arc<Object>> {
-        let held = self.held.as_ref()?;
-        let purged = held.purged(&self.key, &self.shield.purges) == Some(store::Kind::Hard);
-        if purged || !held.content.is_sound() {
-            return None;
-        }
+        let held = self.held.as_ref().filter(|held| self.is_left(held))?;
         let usable = match held.policy.freshness(Instant::now()) {
             Freshness::Fresh { .. } => true,
             Freshness::Stale { if_error, .. } => if_error,
         };
         usable.then(|| Arc::clone(held))
+    }
+
+    /// Neither purged nor gone from memory.
+    fn is_left(&self, held: &Object) -> bool {
+        held.purged(&self.key, &self.shield.purges) != Some(store::Kind::Hard) && held.content.is_sound()
     }
 
     async fn take(&self, lead: &Lead, fill: &Arc<Fill>, answer: Answer) -> Ended {
@@ -305,7 +306,12 @@ impl Errand {
             return Box::pin(again.take(lead, fill, answer)).await;
         }
         warn!(path = self.path, "every origin's playlist is older than what was served");
-        self.failed(lead, Failure::Behind)
+        // The newest that there is, however stale: players ask again, and from an error they would turn away.
+        match self.held.as_ref().filter(|held| self.is_left(held)) {
+            Some(held) => self.ready(lead, Arc::clone(held), By::Held, true),
+            None => lead.fill().fail(Failure::Behind),
+        }
+        Ended::with(Filled::Failed)
     }
 
     fn origin_name(&self, origin: OriginId) -> Arc<str> {

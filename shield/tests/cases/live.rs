@@ -30,9 +30,14 @@ fn last(text: &str) -> u64 {
 /// An origin of a stream whose newest segment is in the hands of the test.
 async fn publishing(newest: &Arc<AtomicU64>) -> Origin {
     let newest = Arc::clone(newest);
-    let script = move |_: Seen, mut wire: Wire| -> Playing {
+    let script = move |seen: Seen, mut wire: Wire| -> Playing {
         let text = playlist(newest.load(Ordering::Relaxed));
-        Box::pin(async move { wire.answer("200 OK", "cache-control: no-cache\r\n", text).await })
+        // With a validator it is held, though it is stale from the beginning.
+        let fields = match seen.target.contains('?') {
+            true => "cache-control: no-cache\r\n",
+            false => "cache-control: max-age=0\r\netag: \"a\"\r\n",
+        };
+        Box::pin(async move { wire.answer("200 OK", fields, text).await })
     };
     Origin::start(script).await
 }
@@ -59,12 +64,16 @@ async fn a_playlist_never_goes_back_whichever_origin_it_comes_from() {
     let target = |number: u64| format!("/live/news/media.m3u8?n={number}");
     let shield = Shielded::start(config(&[&primary, &twin], "health_interval_ms = 0", &more)).await;
     assert_eq!(shown(&shield, &target(0)).await, 20);
+    assert_eq!(shown(&shield, "/live/news/media.m3u8").await, 20);
     // The primary dies; its twin is two segments behind.
     drop(primary);
     for number in 1..10 {
         let got = shield.get(&target(number)).await;
         assert!(!got.status.is_success() || last(got.text()) >= 20, "{}", got.text());
     }
+    // What is held is shown on, stale as it is.
+    let held = shield.ask("/live/news/media.m3u8", &[]).await;
+    assert!(held.status.is_success() && last(held.text()) == 20, "{held:?}");
     behind.store(21, Ordering::Relaxed);
     assert_eq!(shown(&shield, &target(10)).await, 21);
     // A shield that starts anew knows how far it was.
