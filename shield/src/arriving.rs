@@ -175,7 +175,7 @@ impl<'a> Arriving<'a> {
                 }
             }
         }
-        Ok(Whole::copy(&std::mem::take(&mut self.pieces)))
+        Ok(Whole::hold(std::mem::take(&mut self.pieces)))
     }
 
     /// Room for what has come, where nobody said before how much it would be.

@@ -13,6 +13,11 @@ use bytes::Bytes;
 use crate::object::measured;
 use crate::store::compact;
 
+/// A body of this size wastes little in the reads it came in: parts of the first and the last.
+const LARGE_BYTES: usize = 8 << 20;
+/// And if these are so large on average.
+const LARGE_PIECE_BYTES: usize = 8 << 10;
+
 /// All bytes of an answer; clones share them.
 #[derive(Clone, Debug)]
 pub struct Whole {
@@ -21,9 +26,14 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// A copy of what arrived.
-    pub fn copy(body: &[Bytes]) -> Self {
-        Self::of(compact(body))
+    /// What arrived, as it is to be held: copied, but for a large body in pieces of some size. Of that the waste is small,
+    /// and a copy beside what slow readers still hold would be another large body.
+    pub fn hold(body: Vec<Bytes>) -> Self {
+        let length: usize = body.iter().map(Bytes::len).sum();
+        if length >= LARGE_BYTES && length / body.len() >= LARGE_PIECE_BYTES {
+            return Self::of(body);
+        }
+        Self::of(compact(&body))
     }
 
     /// These pieces as they are.
@@ -98,7 +108,7 @@ mod tests {
             let range = usize::try_from(first).unwrap().min(bytes.len())..usize::try_from(end).unwrap().min(bytes.len());
             let expected = bytes.get(range).unwrap_or_default();
             prop_assert_eq!(whole.slice(first, end).concat(), expected);
-            prop_assert_eq!(Whole::copy(whole.pieces()).slice(first, end).concat(), expected);
+            prop_assert_eq!(Whole::hold(whole.pieces().to_vec()).slice(first, end).concat(), expected);
         }
     }
 
