@@ -190,7 +190,7 @@ fn dash_js_plays_segments_while_they_are_made_through_a_shield() {
 #[test]
 fn hls_js_plays_ffmpegs_output_behind_nginx_through_a_shield() {
     let folder = Scratch::new("foreign-hls");
-    let _encoder = shield::live(&folder.path, "hls");
+    let _encoder = shield::live_hls(&folder.path);
     let nginx = shield::Nginx::over(&folder.path);
     let shield = shield::shield(&[&nginx.base], "", "");
     let listed = || (shield.get("/v0.m3u8").text().matches("#EXTINF").count() >= 4).then_some(());
@@ -201,12 +201,14 @@ fn hls_js_plays_ffmpegs_output_behind_nginx_through_a_shield() {
 
 #[test]
 fn dash_js_plays_ffmpegs_output_behind_nginx_through_a_shield() {
-    let folder = Scratch::new("foreign-dash");
-    let _encoder = shield::live(&folder.path, "dash");
+    // What time it is, ffmpeg's MPD leaves to others.
+    let (demo, folder) = (Headwater::shared_demo(), Scratch::new("foreign-dash"));
+    let _encoder = shield::live_dash(&folder.path, Some(&demo.url("/time")));
     let nginx = shield::Nginx::over(&folder.path);
     let shield = shield::shield(&[&nginx.base], "", "");
     let segments = || std::fs::read_dir(&folder.path).expect("a folder").flatten().count();
     assert!(until(SOON, || (segments() > 30).then_some(())).is_some(), "ffmpeg writes segments");
     let _turn = turn();
-    play("dash", &shield.url("/manifest.mpd"), &[]);
+    // Its MPD suggests a delay of one segment, which is whole only then: players take a few seconds of their own.
+    play("dash", &shield.url("/manifest.mpd"), &["--ll", "false"]);
 }

@@ -58,38 +58,37 @@ pub(crate) fn shield(origins: &[&str], upstream: &str, more: &str) -> Headwater 
     Headwater { process, base: format!("http://127.0.0.1:{port}"), addresses: serde_json::Value::Null }
 }
 
-/// ffmpeg's live output of the sample ladder into a folder: `hls` or `dash`.
-pub(crate) fn live(folder: &Path, form: &str) -> Process {
+/// ffmpeg's live output of the sample ladder into a folder, as HLS.
+pub(crate) fn live_hls(folder: &Path) -> Process {
+    let mut command = ladder();
+    command
+        .args(["-map", "0:v", "-map", "3:a", "-map", "1:v", "-map", "3:a", "-map", "2:v", "-map", "3:a", "-c", "copy"]);
+    command.args(["-f", "hls", "-hls_time", "1", "-hls_list_size", "8", "-hls_delete_threshold", "8"]);
+    command.args(["-hls_segment_type", "fmp4", "-hls_flags", "delete_segments+independent_segments+temp_file"]);
+    command.args(["-var_stream_map", "v:0,a:0 v:1,a:1 v:2,a:2", "-master_pl_name", "master.m3u8", "v%v.m3u8"]);
+    Process::spawn(command.current_dir(folder).stdout(Stdio::null()))
+}
+
+/// And as DASH; `time` is where players learn what time it is.
+pub(crate) fn live_dash(folder: &Path, time: Option<&str>) -> Process {
+    let mut command = ladder();
+    command.args(["-map", "0:v", "-map", "1:v", "-map", "2:v", "-map", "3:a", "-c", "copy"]);
+    command.args(["-f", "dash", "-seg_duration", "1", "-window_size", "8", "-extra_window_size", "8"]);
+    command.args(["-adaptation_sets", "id=0,streams=v id=1,streams=a"]);
+    if let Some(time) = time {
+        command.args(["-utc_timing_url", time]);
+    }
+    Process::spawn(command.arg("manifest.mpd").current_dir(folder).stdout(Stdio::null()))
+}
+
+fn ladder() -> Command {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin"]);
     for name in ["v0.cmfv", "v1.cmfv", "v2.cmfv", "a0.cmfa"] {
         let file = project("cli/assets/ladder").join(name);
         command.args(["-re", "-stream_loop", "-1", "-i"]).arg(file);
     }
-    command.args(["-map", "0:v", "-map", "1:v", "-map", "2:v", "-map", "3:a", "-c", "copy"]);
-    match form {
-        "hls" => {
-            command.args(["-f", "hls", "-hls_time", "1", "-hls_list_size", "8", "-hls_delete_threshold", "8"]).args([
-                "-hls_segment_type",
-                "fmp4",
-                "-hls_flags",
-                "delete_segments+independent_segments+temp_file",
-                "-var_stream_map",
-                "v:0,agroup:a v:1,agroup:a v:2,agroup:a a:0,agroup:a",
-                "-master_pl_name",
-                "master.m3u8",
-                "v%v.m3u8",
-            ])
-        }
-        _ => command.args(["-f", "dash", "-seg_duration", "1", "-window_size", "8", "-extra_window_size", "8"]).args([
-            "-adaptation_sets",
-            "id=0,streams=v id=1,streams=a",
-            "-utc_timing_url",
-            "",
-            "manifest.mpd",
-        ]),
-    };
-    Process::spawn(command.current_dir(folder).stdout(Stdio::null()))
+    command
 }
 
 /// The files of a folder that are served, by name.
@@ -162,7 +161,7 @@ fn a_recording_behind_nginx_is_the_same_through_a_shield_whole_and_in_ranges() {
 fn live_output_of_ffmpeg_behind_nginx_is_the_same_through_a_shield() {
     for (form, manifest) in [("hls", "v0.m3u8"), ("dash", "manifest.mpd")] {
         let folder = Scratch::new("live");
-        let _encoder = live(&folder.path, form);
+        let _encoder = if form == "hls" { live_hls(&folder.path) } else { live_dash(&folder.path, None) };
         let nginx = Nginx::over(&folder.path);
         let shield = shield(&[&nginx.base], "", "");
         let ready = || (get(&format!("{}/{manifest}", nginx.base)).status == 200).then_some(());
