@@ -17,7 +17,7 @@ use crate::index::{Lead, Variant};
 use crate::metrics::{Ended, Filled};
 use crate::object::{Content, Object, Pen};
 use crate::semantics::Policy;
-use crate::store::Charge;
+use crate::store::{Charge, Packer};
 use crate::task::Errand;
 use crate::upstream::{self, Answer, BodyError, Resume};
 use crate::whole::Whole;
@@ -148,6 +148,7 @@ impl<'a> Arriving<'a> {
     /// Reads to the end, over the death of an origin if need be.
     async fn read(&mut self, answer: Answer, told: impl Fn(Bytes)) -> Result<Whole, Broken> {
         let Answer { head, mut origin, mut body, .. } = answer;
+        let mut packer = Packer::new(self.length);
         loop {
             match body.next().await {
                 Ok(Some(piece)) => {
@@ -155,8 +156,11 @@ impl<'a> Arriving<'a> {
                     if !self.has_room() {
                         return Err(Broken::Room(piece, Box::new(body)));
                     }
-                    self.pieces.push(piece.clone());
-                    told(piece);
+                    let pieces = &mut self.pieces;
+                    packer.pack(&piece, |piece| {
+                        pieces.push(piece.clone());
+                        told(piece);
+                    });
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -175,7 +179,7 @@ impl<'a> Arriving<'a> {
                 }
             }
         }
-        Ok(Whole::hold(std::mem::take(&mut self.pieces)))
+        Ok(Whole::hold(std::mem::take(&mut self.pieces), self.length.is_some()))
     }
 
     /// Room for what has come, where nobody said before how much it would be.

@@ -2,7 +2,7 @@
 //! All bytes of an answer, in pieces of a size that an allocator has no waste for.
 //!
 //! What arrives in reads of any size pins more memory than it has bytes, and one allocation of a whole segment is
-//! rounded up by a good part of it; see [`compact`].
+//! rounded up by a good part of it; see [`crate::store::Packer`].
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,10 +13,8 @@ use bytes::Bytes;
 use crate::object::measured;
 use crate::store::compact;
 
-/// A body of this size wastes little in the reads it came in: parts of the first and the last.
-const LARGE_BYTES: usize = 8 << 20;
-/// And if these are so large on average.
-const LARGE_PIECE_BYTES: usize = 8 << 10;
+/// Slices that are smaller than this on average cost more to keep than to copy.
+const SLICE_BYTES_MIN: usize = 2 << 10;
 
 /// All bytes of an answer; clones share them.
 #[derive(Clone, Debug)]
@@ -26,14 +24,14 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// What arrived, as it is to be held: copied, but for a large body in pieces of some size. Of that the waste is small,
-    /// and a copy beside what slow readers still hold would be another large body.
-    pub fn hold(body: Vec<Bytes>) -> Self {
-        let length: usize = body.iter().map(Bytes::len).sum();
-        if length >= LARGE_BYTES && length / body.len() >= LARGE_PIECE_BYTES {
-            return Self::of(body);
+    /// What was packed as it arrived, as it is to be held: as it is, if its length was known from the beginning and it
+    /// did not come drop by drop; else copied once more.
+    pub fn hold(packed: Vec<Bytes>, is_exact: bool) -> Self {
+        let length: usize = packed.iter().map(Bytes::len).sum();
+        if is_exact && length >= packed.len() * SLICE_BYTES_MIN {
+            return Self::of(packed);
         }
-        Self::of(compact(&body))
+        Self::of(compact(&packed))
     }
 
     /// These pieces as they are.
@@ -108,7 +106,9 @@ mod tests {
             let range = usize::try_from(first).unwrap().min(bytes.len())..usize::try_from(end).unwrap().min(bytes.len());
             let expected = bytes.get(range).unwrap_or_default();
             prop_assert_eq!(whole.slice(first, end).concat(), expected);
-            prop_assert_eq!(Whole::hold(whole.pieces().to_vec()).slice(first, end).concat(), expected);
+            for is_exact in [true, false] {
+                prop_assert_eq!(Whole::hold(whole.pieces().to_vec(), is_exact).slice(first, end).concat(), expected);
+            }
         }
     }
 

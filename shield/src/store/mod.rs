@@ -18,7 +18,7 @@ pub mod tags;
 #[cfg(feature = "disk")]
 pub use disk::Disk;
 pub use memory::{Charge, Full, Memory};
-pub use pieces::{PIECE_BYTES, compact};
+pub use pieces::{PIECE_BYTES, Packer, compact};
 pub use purges::{Epoch, Kind, Purge, Purges};
 pub use resident::{Class, Resident};
 pub use tags::Tags;

@@ -27,6 +27,35 @@ pub fn compact(body: &[Bytes]) -> Vec<Bytes> {
     pieces
 }
 
+/// Copies bytes out of what they were read into, as they come: each goes on at once, as a slice of an allocation of
+/// [`PIECE_BYTES`]. A read's own buffer may be many times what was read into it.
+#[derive(Debug)]
+pub struct Packer {
+    room: BytesMut,
+    left: Option<usize>,
+}
+
+impl Packer {
+    /// For a body of this length, if that is known: then the last allocation is of its exact size.
+    pub fn new(length: Option<u64>) -> Self {
+        Self { room: BytesMut::new(), left: length.and_then(|length| usize::try_from(length).ok()) }
+    }
+
+    /// Takes the next bytes and hands them on.
+    pub fn pack(&mut self, mut bytes: &[u8], mut hand_on: impl FnMut(Bytes)) {
+        while !bytes.is_empty() {
+            if self.room.capacity() == 0 {
+                self.room = BytesMut::with_capacity(self.left.unwrap_or(PIECE_BYTES).clamp(1, PIECE_BYTES));
+            }
+            let (now, rest) = bytes.split_at(bytes.len().min(self.room.capacity()));
+            self.room.put_slice(now);
+            hand_on(self.room.split().freeze());
+            self.left = self.left.map(|left| left.saturating_sub(now.len()));
+            bytes = rest;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -41,6 +70,12 @@ mod tests {
             prop_assert_eq!(pieces.concat(), body.concat());
             let total: usize = lengths.iter().sum();
             prop_assert_eq!(pieces.len(), total.div_ceil(PIECE_BYTES));
+            for known in [Some(total as u64), Some(3), None] {
+                let (mut packer, mut packed) = (Packer::new(known), Vec::new());
+                body.iter().for_each(|read| packer.pack(read, |piece| packed.push(piece)));
+                prop_assert_eq!(packed.concat(), body.concat());
+                prop_assert!(packed.iter().all(|piece| !piece.is_empty() && piece.len() <= PIECE_BYTES));
+            }
         }
     }
 }
