@@ -238,16 +238,10 @@ mod tests {
         line.answer.status = Some(StatusCode::OK);
     }
 
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("headwater-log-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
     #[test]
     fn lines_of_every_thread_are_written_whole() {
-        let path = folder("whole").join("access.log");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
         let log = Log::open(path.to_str().unwrap()).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..20 {
@@ -267,7 +261,8 @@ mod tests {
 
     #[test]
     fn a_log_that_was_moved_away_begins_anew_under_its_name() {
-        let folder = folder("moved");
+        let kept = tempfile::tempdir().unwrap();
+        let folder = kept.path();
         let (path, moved) = (folder.join("access.log"), folder.join("access.log.1"));
         let log = Log::open(path.to_str().unwrap()).unwrap();
         log_one(&log, "/before");

@@ -220,8 +220,8 @@ async fn what_became_of_each_request_is_counted_and_logged() {
         }
     })
     .await;
-    let file = std::env::temp_dir().join(format!("headwater-shield-operation-{}.log", std::process::id()));
-    let _ = std::fs::remove_file(&file);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
     let shield = Shielded::start(config(&[&origin], "", &format!("access_log = {file:?}"))).await;
     for _ in 0..3 {
         shield.ask("/live/news/v0/1.m4s", &[("user-agent", "an \"edge\"")]).await;
