@@ -17,7 +17,7 @@ impl Nginx {
     pub(crate) fn over(folder: &Path) -> Self {
         let (port, at) = (free_port(), folder.display());
         let text = format!(
-            "daemon off; worker_processes 1; pid {at}/.pid; error_log {at}/.error;\n\
+            "daemon off; master_process off; worker_processes 1; pid {at}/.pid; error_log {at}/.error;\n\
              events {{ worker_connections 256; }}\n\
              http {{ access_log off; types {{ application/vnd.apple.mpegurl m3u8; application/dash+xml mpd;\n\
              video/mp4 mp4; video/iso.segment m4s; }}\n\
