@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::object::Object;
 use crate::semantics::Selector;
@@ -83,32 +82,21 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct Fill {
     stage: watch::Sender<Stage>,
-    begun: Instant,
     /// What came for one alone; the request that began the fill takes it.
     answer: Mutex<Option<Answer>>,
 }
 
 impl Fill {
-    /// A fill that begins at `begun`, and a place at it: without anybody's place it may be given up.
-    pub fn begin(begun: Instant) -> (Arc<Self>, Waiting) {
+    /// A fill, and a place at it: without anybody's place it may be given up.
+    pub fn begin() -> (Arc<Self>, Waiting) {
         let (stage, waiting) = watch::channel(Stage::Asking);
-        let fill = Arc::new(Self { stage, begun, answer: Mutex::new(None) });
+        let fill = Arc::new(Self { stage, answer: Mutex::new(None) });
         (Arc::clone(&fill), Waiting { fill, stage: waiting })
-    }
-
-    /// When it began.
-    pub const fn begun(&self) -> Instant {
-        self.begun
     }
 
     /// A place among those who wait.
     pub fn follow(self: &Arc<Self>) -> Waiting {
         Waiting { fill: Arc::clone(self), stage: self.stage.subscribe() }
-    }
-
-    /// Requests that wait for the head.
-    pub fn waiting(&self) -> usize {
-        self.stage.receiver_count()
     }
 
     /// Waits until nobody waits.

@@ -23,7 +23,7 @@ use crate::semantics::cache_status::{self, Forwarded, Handling, Why};
 use crate::semantics::{self, Freshness, RequestHead, fields};
 use crate::store::Epoch;
 use crate::task::Errand;
-use crate::upstream::{self, Ask, Framing};
+use crate::upstream::{self, Ask};
 
 /// How often a request begins anew because what it waited for was given up or was for others.
 const TURNS_MAX: u32 = 8;
@@ -150,19 +150,25 @@ impl Asking<'_> {
         self.request.method == Method::GET && !fields::is_conditional(&self.request.headers)
     }
 
+    /// What to do about a slot, and this request's place if that is to lead.
+    fn joined(&self, slot: &Arc<Slot>, now: Instant) -> (Turn, Option<Waiting>) {
+        let mut own = None;
+        let begin = || {
+            let (fill, waiting) = Fill::begin();
+            own = Some(waiting);
+            fill
+        };
+        (slot.turn(&self.request.headers, now, begin), own)
+    }
+
     /// A place in a fill, and whether it is this request's own; `None`: go alone.
     fn turn(&self, slot: &Arc<Slot>, held: Option<Arc<Object>>, now: Instant) -> Option<(Waiting, bool)> {
         let fills = usize::try_from(self.shield.metrics.filling.get()).unwrap_or(0);
         if fills >= self.shield.state().config.cache.fills_max {
             return None;
         }
-        let mut own = None;
-        let begin = || {
-            let (fill, waiting) = Fill::begin(now);
-            own = Some(waiting);
-            fill
-        };
-        match slot.turn(&self.request.headers, now, begin) {
+        let (turn, own) = self.joined(slot, now);
+        match turn {
             Turn::Alone => None,
             Turn::Follow(fill) => {
                 self.shield.metrics.collapsed.inc();
@@ -178,13 +184,8 @@ impl Asking<'_> {
 
     /// Has a stale answer confirmed behind the back of those it is served to.
     fn refresh(&self, slot: &Arc<Slot>, held: &Arc<Object>, now: Instant) {
-        let mut own = None;
-        let begin = || {
-            let (fill, waiting) = Fill::begin(now);
-            own = Some(waiting);
-            fill
-        };
-        if let Turn::Lead(lead) = slot.turn(&self.request.headers, now, begin) {
+        let (turn, own) = self.joined(slot, now);
+        if let Turn::Lead(lead) = turn {
             let errand = self.errand(slot, Some(Arc::clone(held)));
             self.shield.spawn(async move {
                 // Its place is kept: nobody else waits, and what nobody waits for may be given up.
@@ -326,10 +327,7 @@ fn freshness(object: &Object, now: Instant) -> Freshness {
 
 /// A body that is read from the origin as the client takes it.
 fn axum_body(body: upstream::Body) -> Body {
-    let length = match body.framing() {
-        Framing::Length(bytes) => Some(bytes),
-        Framing::Marked | Framing::Close => None,
-    };
+    let length = body.framing().length_bytes();
     let pieces = futures_util::stream::unfold(Some(body), |body| async move {
         let mut body = body?;
         match body.next().await {

@@ -30,7 +30,7 @@ const EDGE_PROTECTED: Duration = Duration::from_secs(12);
 const TAG_FIELDS: [HeaderName; 2] = [HeaderName::from_static("cache-tag"), HeaderName::from_static("surrogate-key")];
 
 /// What a fill is for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Errand {
     pub(crate) shield: Arc<Shield>,
     pub(crate) route: Arc<Route>,
@@ -105,7 +105,7 @@ impl Errand {
 
     /// Asks for the whole: what confirmed speaks of something else than what is held (RFC 9111, 4.3.4), or that is gone.
     async fn anew(&self, lead: &Lead, fill: &Arc<Fill>) -> Ended {
-        let mut again = Self { held: None, ..self.cloned() };
+        let mut again = Self { held: None, ..self.clone() };
         for condition in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
             again.ask.headers.remove(condition);
         }
@@ -115,7 +115,7 @@ impl Errand {
         }
     }
 
-    pub(crate) fn usable(&self) -> Option<Arc<Object>> {
+    fn usable(&self) -> Option<Arc<Object>> {
         let held = self.held.as_ref().filter(|held| self.is_left(held))?;
         let usable = match held.policy.freshness(Instant::now()) {
             Freshness::Fresh { .. } => true,
@@ -159,7 +159,7 @@ impl Errand {
                 return Ended::with(Filled::Uncacheable);
             }
         };
-        let length = length(&answer);
+        let length = answer.body.framing().length_bytes();
         let max = self.shield.state().config.cache.object_bytes_max;
         let max = if stored { max } else { max.min(MOMENTARY_BYTES_MAX) };
         let charge = match length {
@@ -281,14 +281,6 @@ impl Errand {
     }
 }
 
-/// The length that an answer announces.
-const fn length(answer: &Answer) -> Option<u64> {
-    match answer.body.framing() {
-        Framing::Length(bytes) => Some(bytes),
-        Framing::Marked | Framing::Close => None,
-    }
-}
-
 fn clocks(moment: Moment) -> (Instant, SystemTime) {
     (moment.instant.into(), moment.utc)
 }
@@ -302,7 +294,7 @@ impl Errand {
         if let Some(other) = other
             && let Ok(answer) = self.route.group.ask_origin(other, &self.ask).await
         {
-            let again = Self { behind, ..self.cloned() };
+            let again = Self { behind, ..self.clone() };
             return Box::pin(again.take(lead, fill, answer)).await;
         }
         warn!(path = self.path, "every origin's playlist is older than what was served");
@@ -316,24 +308,6 @@ impl Errand {
 
     fn origin_name(&self, origin: OriginId) -> Arc<str> {
         self.route.group.name_of(origin).unwrap_or_else(|| Arc::from("elsewhere"))
-    }
-
-    fn cloned(&self) -> Self {
-        Self {
-            shield: Arc::clone(&self.shield),
-            route: Arc::clone(&self.route),
-            kind: self.kind,
-            host: self.host.clone(),
-            key: Arc::clone(&self.key),
-            path: self.path.clone(),
-            query: self.query.clone(),
-            request: self.request.clone(),
-            ask: self.ask.clone(),
-            held: self.held.clone(),
-            epoch: self.epoch,
-            behind: self.behind.clone(),
-            of_sibling: self.of_sibling,
-        }
     }
 
     pub(crate) fn told(&self, broken: &Broken) {

@@ -76,6 +76,14 @@ pub enum Framing {
 }
 
 impl Framing {
+    /// Its length, if that is what tells its end.
+    pub const fn length_bytes(self) -> Option<u64> {
+        match self {
+            Self::Length(bytes) => Some(bytes),
+            Self::Marked | Self::Close => None,
+        }
+    }
+
     pub(super) fn of(version: Version, status: StatusCode, method: &Method, headers: &HeaderMap, here: bool) -> Self {
         let empty = *method == Method::HEAD
             || status.is_informational()
