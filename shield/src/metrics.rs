@@ -82,8 +82,6 @@ labels! {
         Stale = "stale",
         /// Passed through: no cache serves such a request or answer.
         Bypass = "bypass",
-        /// Held until what it asks for was there.
-        Held = "held",
         /// Refused by a limit.
         Limited = "limited",
         /// No origin could answer it, or it was no good request.
@@ -491,7 +489,7 @@ pub fn page() -> String {
     format!(
         "\n## Shield\n\n\
          `GET /.headwater/metrics` of a shield, with what is told of the process. The hit ratio is \
-         `sum(rate(headwater_shield_responses_total{{outcome=~\"hit|stale|collapsed|held\"}}[1m])) / \
+         `sum(rate(headwater_shield_responses_total{{outcome=~\"hit|stale|collapsed\"}}[1m])) / \
          sum(rate(headwater_shield_responses_total[1m]))`.\n\n{}",
         table(Metrics::new().declared())
     )
@@ -555,7 +553,7 @@ mod tests {
         let metrics = Metrics::new();
         let names: BTreeSet<&str> = metrics.declared().iter().map(|metric| metric.name.as_str()).collect();
         assert_eq!(names.len(), metrics.declared().len());
-        metrics.route("live").answered(Class::Part, StatusCode::OK, Outcome::Held);
+        metrics.route("live").answered(Class::Part, StatusCode::OK, Outcome::Collapsed);
         metrics.channel("live", "news").hit();
         let main = metrics.upstream("main");
         main.begin(&metrics.filling).ended = Ended::whole(true, 10);
