@@ -5,6 +5,7 @@ mod check;
 mod command;
 mod config;
 mod demo;
+mod events;
 mod listen;
 mod push;
 mod reference;

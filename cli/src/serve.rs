@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use headwater_events::event::Role;
 use headwater_net::{Shutdown, tls};
 use headwater_origin::config::Tls;
 use headwater_origin::{Clock, Origin};
@@ -17,7 +18,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::listen::reload::{self, Askers, Done};
 use crate::listen::{self, Bound, Listening};
-use crate::{shield, watch};
+use crate::{events, shield, watch};
 
 /// Where the configuration is, and what overrides it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -108,12 +109,13 @@ pub(crate) struct Running {
 pub(crate) async fn start(config: Config, shutdown: &Shutdown) -> anyhow::Result<Running> {
     let Config { origin: config, shield } = config;
     let bound = Bound::new(config.listen, config.tls.as_ref().map(files).as_ref()).await?;
-    let origin = Origin::start(config, Clock::System, shutdown.clone())?;
+    let publisher = events::publisher(&config.events, Role::Origin);
+    let origin = Origin::start(config, Clock::System, publisher.clone(), shutdown.clone())?;
     let service = Arc::clone(&origin).service(watch::router());
     let limits = origin.config().http.listener.limits();
     let listening = bound.serve(service, limits, origin.tally(), shutdown);
     let shield = match shield {
-        Some(config) => Some(shield::start(config, Some(&origin), shutdown).await?),
+        Some(config) => Some(shield::start(config, Some(&origin), publisher.of(Role::Shield), shutdown).await?),
         None => None,
     };
     Ok(Running { origin, listening, shield })

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use headwater_events::Publisher;
+use headwater_events::event::Role;
 use headwater_net::listener::Connection;
 use headwater_net::{Shutdown, tls};
 use headwater_origin::Origin;
@@ -18,7 +20,7 @@ use tracing::info;
 
 use crate::listen::reload::{self, Askers, Done};
 use crate::listen::{self, Bound, Listening};
-use crate::watch;
+use crate::{events, watch};
 
 /// Where the configuration is, and what overrides it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -82,6 +84,7 @@ pub(crate) struct Running {
 pub(crate) async fn start(
     config: Config,
     origin: Option<&Arc<Origin>>,
+    publisher: Publisher,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Running> {
     let bound = Bound::new(config.listen, files(&config).as_ref()).await?;
@@ -91,7 +94,7 @@ pub(crate) async fn start(
     };
     let limits = config.http.limits();
     let here = origin.map(local);
-    let shield = Shield::start(config, here.as_ref(), shutdown.clone())?;
+    let shield = Shield::start(config, here.as_ref(), publisher, shutdown.clone())?;
     let tally = Arc::clone(shield.tally());
     if let Some(admin) = admin {
         let administration = Arc::clone(&shield).administration();
@@ -147,7 +150,8 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<
     }
     // NB: before anybody can send one: a hang-up that nobody waits for ends a process.
     let hangup = signal(SignalKind::hangup())?;
-    let running = start(config, None, &shutdown).await?;
+    let publisher = events::publisher(&config.events, Role::Shield);
+    let running = start(config, None, publisher, &shutdown).await?;
     let Listening { address, .. } = running.listening;
     info!(%address, scheme = running.listening.scheme(), routes = running.shield.config().routes.len(), "shielding");
     let askers = Askers { shield: running.shield.reload_requests(), ..Askers::default() };

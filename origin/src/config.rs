@@ -60,6 +60,8 @@ pub struct Config {
     /// A channel by name, with what differs from the defaults.
     #[schema(example = json!({ "news": { "segment_ms": 1000, "keys": ["change-me"] } }))]
     pub channels: BTreeMap<String, Channel>,
+    /// What becomes of events.
+    pub events: headwater_events::Config,
     /// Bounds of ingest.
     pub ingest: Ingest,
     /// Our own playlists and MPDs are tested against the rules of HLS and DASH while they are served, as many as fit in.
@@ -165,6 +167,7 @@ impl Default for Config {
             shields: Shields::default(),
             defaults: Channel::default(),
             channels: BTreeMap::new(),
+            events: headwater_events::Config::default(),
             ingest: Ingest::default(),
             self_check: SelfCheck::default(),
             http: Http::default(),
@@ -255,6 +258,7 @@ impl Configuration for Config {
         if self.shields.keys.iter().any(String::is_empty) {
             return Err(Error::value("shields.keys", "keys of at least one character", &"\"\""));
         }
+        self.events.check("events")?;
         self.ingest.check()?;
         self.http.check(self.longest_segment())
     }

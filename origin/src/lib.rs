@@ -22,6 +22,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use axum::Router;
 use dashmap::DashMap;
+use headwater_events::Publisher;
 use headwater_media::ChannelId;
 use headwater_net::Shutdown;
 use headwater_net::config::Configuration;
@@ -91,7 +92,12 @@ impl Origin {
     ///
     /// # Errors
     /// [`config::Error`] for a configuration with a value out of range.
-    pub fn start(config: Config, clock: Clock, shutdown: Shutdown) -> Result<Arc<Self>, config::Error> {
+    pub fn start(
+        config: Config,
+        clock: Clock,
+        publisher: Publisher,
+        shutdown: Shutdown,
+    ) -> Result<Arc<Self>, config::Error> {
         config.check()?;
         let memory = memory::Budget::new(config.memory_bytes_max);
         let context = Context {
@@ -100,6 +106,7 @@ impl Origin {
             memory: memory::Account::open(&memory),
             tally: Arc::default(),
             ledger: None,
+            publisher,
             shutdown,
         };
         let origin = Arc::new(Self {

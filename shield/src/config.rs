@@ -46,6 +46,8 @@ pub struct Config {
     /// Which requests go to which group; the longest prefix among those whose host fits wins.
     #[schema(example = json!({"live": {"prefix": "/live/", "upstream": "main"}}))]
     pub routes: BTreeMap<String, Route>,
+    /// What becomes of events: of this shield's own, where it does not run beside an origin whose log it shares.
+    pub events: headwater_events::Config,
     /// Other shields beside this one.
     pub siblings: Siblings,
     /// Bounds of what edges may ask for.
@@ -239,6 +241,7 @@ impl Default for Config {
             cache: Cache::default(),
             upstreams: BTreeMap::new(),
             routes: BTreeMap::new(),
+            events: headwater_events::Config::default(),
             siblings: Siblings::default(),
             limits: Limits::default(),
             http: Http::default(),

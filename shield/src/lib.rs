@@ -37,6 +37,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use headwater_events::Publisher;
 use headwater_net::limits::Tally;
 use headwater_net::reload::Reloader;
 use headwater_net::{Shutdown, network};
@@ -116,6 +117,8 @@ pub struct Shield {
     siblings: Arc<Siblings>,
     #[cfg(feature = "disk")]
     disk: Option<store::Disk>,
+    /// Who is told what changed.
+    publisher: Publisher,
     shutdown: Shutdown,
 }
 
@@ -155,7 +158,12 @@ impl Shield {
     ///
     /// # Errors
     /// [`Error`] for a group that cannot be, or an access log that cannot be opened.
-    pub fn start(config: Config, here: Option<&Local>, shutdown: Shutdown) -> Result<Arc<Self>, Error> {
+    pub fn start(
+        config: Config,
+        here: Option<&Local>,
+        publisher: Publisher,
+        shutdown: Shutdown,
+    ) -> Result<Arc<Self>, Error> {
         let identity = Identity::new();
         let mut groups = BTreeMap::new();
         for (name, settings) in &config.upstreams {
@@ -195,6 +203,7 @@ impl Shield {
                     .disk_dir
                     .as_ref()
                     .map(|dir| store::Disk::open(dir.join("objects"), cache.disk_bytes_max, &shutdown)),
+                publisher,
                 shutdown: shutdown.clone(),
             }
         });

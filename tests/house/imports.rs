@@ -12,7 +12,7 @@ const ALLOWED: [(&str, &[&str]); 7] = [
     ("net", &[]),
     ("packager", &["media"]),
     ("manifests", &["media"]),
-    ("events", &["media"]),
+    ("events", &["media", "net"]),
     ("origin", &["media", "packager", "manifests", "events", "net"]),
     ("shield", &["media", "events", "net"]),
 ];

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use headwater_events::Publisher;
 use headwater_media::{ChannelId, Generation, MediaDuration, MediaTime, TrackId, UtcTime};
 use headwater_net::Shutdown;
 use headwater_net::limits::Tally;
@@ -104,6 +105,8 @@ pub struct Context {
     pub tally: Arc<Tally>,
     /// Where headers and numbering survive a restart.
     pub ledger: Option<Ledger>,
+    /// Who is told what changed.
+    pub publisher: Publisher,
     /// The process's stop.
     pub shutdown: Shutdown,
 }

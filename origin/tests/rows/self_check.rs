@@ -29,7 +29,16 @@ fn checking(self_check: SelfCheck) -> Stage {
     let channels = BTreeMap::from([(CHANNEL.to_owned(), settings())]);
     let config = Config { channels, self_check, ..Config::default() };
     let shutdown = Shutdown::new();
-    let origin = Origin::start(config, clock, shutdown.clone()).expect("settings within their ranges");
+    let origin = Origin::start(
+        config,
+        clock,
+        headwater_events::Publisher::memory(headwater_events::Source::new(
+            headwater_events::event::Role::Origin,
+            "test",
+        )),
+        shutdown.clone(),
+    )
+    .expect("settings within their ranges");
     Stage::of(origin, clock, shutdown)
 }
 

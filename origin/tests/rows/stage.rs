@@ -72,7 +72,16 @@ impl Stage {
     fn start(config: Config, channel: config::Channel, clock: Clock) -> Self {
         let config = Config { channels: BTreeMap::from([(CHANNEL.to_owned(), channel)]), ..config };
         let shutdown = Shutdown::new();
-        let origin = Origin::start(config, clock, shutdown.clone()).expect("settings within their ranges");
+        let origin = Origin::start(
+            config,
+            clock,
+            headwater_events::Publisher::memory(headwater_events::Source::new(
+                headwater_events::event::Role::Origin,
+                "test",
+            )),
+            shutdown.clone(),
+        )
+        .expect("settings within their ranges");
         Self::of(origin, clock, shutdown)
     }
 

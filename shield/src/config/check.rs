@@ -51,6 +51,7 @@ pub(super) fn whole(config: &Config) -> Checked {
         route(&format!("routes.{name}"), table, config)?;
     }
     apart(config)?;
+    config.events.check("events")?;
     siblings(&config.siblings)?;
     limits(&config.limits)
 }

@@ -198,7 +198,16 @@ impl Shielded {
     /// A shield that listens on this socket.
     pub(crate) fn on(socket: TcpListener, config: Config) -> Self {
         let shutdown = Shutdown::new();
-        let shield = Shield::start(config, None, shutdown.clone()).expect("a configuration in order");
+        let shield = Shield::start(
+            config,
+            None,
+            headwater_events::Publisher::memory(headwater_events::Source::new(
+                headwater_events::event::Role::Shield,
+                "test",
+            )),
+            shutdown.clone(),
+        )
+        .expect("a configuration in order");
         let address = socket.local_addr().expect("an address");
         let (service, tally) = (Arc::clone(&shield).service(), Arc::clone(shield.tally()));
         let limits = headwater_net::limits::Limits::default();

@@ -79,7 +79,16 @@ impl Here {
             async move { Ok::<_, Infallible>(answer.await) }
         }));
         let shutdown = Shutdown::new();
-        let shield = Shield::start(config, Some(&origin), shutdown.clone()).expect("a configuration in order");
+        let shield = Shield::start(
+            config,
+            Some(&origin),
+            headwater_events::Publisher::memory(headwater_events::Source::new(
+                headwater_events::event::Role::Shield,
+                "test",
+            )),
+            shutdown.clone(),
+        )
+        .expect("a configuration in order");
         Self { shield, seen, shutdown }
     }
 

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an operator says of events: the table `[events]` of an origin or a shield.
+
+use std::path::PathBuf;
+
+use headwater_net::config::Error;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(as = Events)]
+pub struct Config {
+    /// What this node is called in its events; none: the name of the host.
+    #[schema(example = "origin-a")]
+    pub node: Option<String>,
+    /// A folder for the log; none: `events` below `data_dir`, and without that in memory, where it ends with the process.
+    #[schema(value_type = Option<String>, example = "/var/lib/headwater/events")]
+    pub dir: Option<PathBuf>,
+    /// Bytes of the log; its oldest events leave first.
+    pub log_bytes_max: u64,
+    /// How long an event stays in the log, in seconds.
+    pub log_seconds: u32,
+    /// When the log is forced to the disk: `never` (what the kernel has outlives the process, not the machine),
+    /// `second`, or `always`, before anybody is told.
+    pub sync: Sync,
+    /// Events that may wait to be written; past it the oldest `part.ready` goes, counted.
+    pub queue_max: usize,
+    /// Who may follow the feed at once.
+    pub followers_max: usize,
+    /// How often a node tells of its load, in milliseconds; 0: never.
+    pub health_ms: u32,
+    /// Kafka, beside the log.
+    pub kafka: Option<Kafka>,
+    /// Where alerts are posted.
+    pub webhook: Option<Webhook>,
+    /// Thresholds over windows.
+    pub alerts: Alerts,
+}
+
+/// When the log is forced to the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sync {
+    /// When the kernel likes.
+    #[default]
+    Never,
+    /// Once a second.
+    Second,
+    /// With every write.
+    Always,
+}
+
+/// Kafka, beside the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kafka {
+    /// Brokers, `host:port` separated by commas. Trusted: who answers there is believed.
+    #[schema(example = "kafka-1:9092,kafka-2:9092")]
+    pub bootstrap: String,
+    /// What the names of the topics begin with.
+    pub prefix: String,
+    /// Make the topics that are not there; otherwise say what is missing.
+    pub create_topics: bool,
+    /// Partitions of a topic that is made.
+    pub partitions: u32,
+    /// Replicas of a topic that is made.
+    pub replicas: u32,
+    /// Bytes of events that the brokers have not acknowledged; past it the oldest `part.ready` are dropped first, counted.
+    pub outbox_bytes_max: u64,
+    /// `lz4`, `zstd` or `none`.
+    pub compression: String,
+    /// Longest wait for company of a message, in milliseconds.
+    pub linger_ms: u32,
+    /// Any property of librdkafka, `name=value`: TLS, SASL and the rest.
+    #[schema(example = json!(["security.protocol=SASL_SSL", "sasl.mechanisms=SCRAM-SHA-512", "sasl.username=headwater"]))]
+    pub properties: Vec<String>,
+}
+
+/// Where alerts are posted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhook {
+    /// `http://` or `https://`; each alert is a POST of a CloudEvent.
+    #[schema(example = "https://alerts.example/hooks/headwater")]
+    pub url: String,
+    /// With it each POST is signed: `Webhook-Signature: sha256=…`, the HMAC-SHA-256 of its body.
+    pub key: Option<String>,
+    /// The types that are posted.
+    pub types: String,
+}
+
+/// Thresholds over windows; a value of 0 turns a rule off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alerts {
+    /// The window, in seconds.
+    pub window_seconds: u32,
+    /// How often one begins, in seconds; as the window: they do not overlap.
+    pub slide_seconds: u32,
+    /// How far out of order events may come, in milliseconds.
+    pub delay_ms: u32,
+    /// How long a window that was told waits for stragglers, in milliseconds; later ones are counted and left out.
+    pub lateness_ms: u32,
+    /// Hit ratio of a channel below this, in percent.
+    pub hit_percent_min: u32,
+    /// Requests to origins a second of a channel above this.
+    pub origin_requests_per_second_max: u32,
+    /// p95 of fills of a channel above this, in milliseconds.
+    pub fill_p95_ms_max: u32,
+    /// Answers with 5xx of a channel above this, in thousandths.
+    pub error_permille_max: u32,
+    /// Requests of a channel in a window below which no rule is applied to it.
+    pub requests_min: u32,
+    /// Processor time of a node at which congestion is raised, in percent; it is cleared a tenth below.
+    pub cpu_percent_max: u32,
+    /// Memory of a node, in percent of its bound, likewise.
+    pub memory_percent_max: u32,
+    /// Bits per second that a node may send; 0: not known, and no congestion from it.
+    pub egress_bits_per_second_max: u64,
+    /// Of these, in percent, likewise.
+    pub egress_percent_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: None,
+            dir: None,
+            log_bytes_max: 256 << 20,
+            log_seconds: 86_400,
+            sync: Sync::Never,
+            queue_max: 65_536,
+            followers_max: 256,
+            health_ms: 1_000,
+            kafka: None,
+            webhook: None,
+            alerts: Alerts::default(),
+        }
+    }
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            bootstrap: String::new(),
+            prefix: "headwater".to_owned(),
+            create_topics: true,
+            partitions: 6,
+            replicas: 1,
+            outbox_bytes_max: 128 << 20,
+            compression: "lz4".to_owned(),
+            linger_ms: 5,
+            properties: Vec::new(),
+        }
+    }
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            window_seconds: 10,
+            slide_seconds: 10,
+            delay_ms: 2_000,
+            lateness_ms: 10_000,
+            hit_percent_min: 0,
+            origin_requests_per_second_max: 0,
+            fill_p95_ms_max: 0,
+            error_permille_max: 10,
+            requests_min: 100,
+            cpu_percent_max: 85,
+            memory_percent_max: 90,
+            egress_bits_per_second_max: 0,
+            egress_percent_max: 85,
+        }
+    }
+}
+
+impl Config {
+    /// Checks every range; `name` is what the error calls the table.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for the first value outside its range.
+    pub fn check(&self, name: &str) -> Result<(), Error> {
+        let least = |key: &str, value: u64, least: u64, expected: &'static str| match value >= least {
+            true => Ok(()),
+            false => Err(Error::value(&format!("{name}.{key}"), expected, &value)),
+        };
+        least("log_bytes_max", self.log_bytes_max, 1 << 20, "1048576 bytes or more")?;
+        least("log_seconds", u64::from(self.log_seconds), 1, "1 second or more")?;
+        least("queue_max", self.queue_max as u64, 16, "16 or more")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Events of channels and their timelines.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+
+/// A channel is on air: its first part can be fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChannelStarted {
+    /// Its name.
+    pub channel: String,
+    /// Its generation.
+    pub generation: u32,
+    /// Its tracks by name.
+    pub tracks: Vec<String>,
+    /// Segment duration in nanoseconds.
+    pub segment_ns: u64,
+    /// Bits per second of its best picture and sound, as the manifests say them.
+    pub bits_per_second: u64,
+}
+
+/// A channel has ended and is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChannelEnded {
+    /// Its name.
+    pub channel: String,
+    /// `removed` by the API or a reload, `idle`, or `stopped` with the origin.
+    pub reason: String,
+}
+
+/// A channel that was on air brings nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChannelStalled {
+    /// Its name.
+    pub channel: String,
+    /// When its last part was published.
+    pub since: Timestamp,
+    /// The latest segment of any track.
+    pub sequence: u64,
+}
+
+/// It goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChannelResumed {
+    /// Its name.
+    pub channel: String,
+    /// How long nothing came, in milliseconds.
+    pub stalled_ms: u64,
+    /// The segment it goes on with.
+    pub sequence: u64,
+}
+
+/// A track is on air from another sender or in another coding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SourceSwitched {
+    /// Its channel.
+    pub channel: String,
+    /// The track.
+    pub track: String,
+    /// Who sent it before.
+    pub from: String,
+    /// Who sends it now.
+    pub to: String,
+    /// First segment from there.
+    pub sequence: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// A new generation begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Discontinuity {
+    /// Its channel.
+    pub channel: String,
+    /// The new generation, the discontinuity sequence number.
+    pub generation: u32,
+    /// Its first segment.
+    pub sequence: u64,
+    /// `header` or `timeline`: what was incompatible.
+    pub reason: String,
+}
+
+/// Timed metadata that came with the media.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Marker {
+    /// Its channel.
+    pub channel: String,
+    /// The track it came with, if it came with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<String>,
+    /// Scheme, `urn:scte:scte35:2013:bin` for splices.
+    pub scheme: String,
+    /// Its value within the scheme.
+    pub value: String,
+    /// Its number within the scheme: copies have the same.
+    pub id: u32,
+    /// When it begins on the UTC timeline.
+    pub start: Timestamp,
+    /// How long it lasts, in milliseconds, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// Its message, base64.
+    pub data: String,
+}
+
+/// How a source's timeline was laid on UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Anchor {
+    /// The source tells UTC itself.
+    Source,
+    /// By the MPD of a push.
+    Mpd,
+    /// By the date of a segment of an HLS push.
+    Date,
+    /// By the arrival of the first key frame.
+    Arrival,
+    /// As before a restart.
+    Ledger,
+}
+
+/// Where a source's timeline lies on UTC: the ledger of a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TimelineAnchored {
+    /// Its channel.
+    pub channel: String,
+    /// Its generation.
+    pub generation: u32,
+    /// First segment of that generation.
+    pub sequence: u64,
+    /// How it was laid.
+    pub anchor: Anchor,
+    /// Nanoseconds to add to the source's time for UTC; 0 where the source tells UTC.
+    pub offset_ns: i64,
+    /// Segment duration in nanoseconds.
+    pub segment_ns: u64,
+    /// Where segment 0 begins on UTC, modulo the segment duration, in nanoseconds.
+    pub phase_ns: u64,
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Following events, wherever they come from: a log in this process, a live feed, Kafka. All three look alike.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::event::Event;
+use crate::filter::Filter;
+use crate::log::{Log, Offset};
+
+/// Where an event stood: what to go on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// In a log, or a feed of one.
+    Log(Offset),
+    /// In Kafka.
+    Kafka {
+        /// The topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// The message.
+        offset: i64,
+    },
+}
+
+/// What comes.
+#[derive(Clone, Debug)]
+pub enum Arrival {
+    /// An event. The same may come twice, and not in the order of another key's.
+    Event(Box<Event>, Position),
+    /// Events may be missing before the next one: whoever keeps state from them looks for itself.
+    Gap,
+}
+
+/// What follows; ends when it is dropped.
+#[derive(Debug)]
+pub struct Follow {
+    arrivals: mpsc::Receiver<Arrival>,
+}
+
+/// Arrivals that may wait for their reader; the log, the feed or the broker keeps the rest.
+const WAITING_MAX: usize = 1_024;
+/// Read from the log at once.
+const BATCH: usize = 256;
+
+impl Follow {
+    /// A follower and what feeds it.
+    pub fn channel() -> (mpsc::Sender<Arrival>, Self) {
+        let (sender, arrivals) = mpsc::channel(WAITING_MAX);
+        (sender, Self { arrivals })
+    }
+
+    /// Follows a log in this process from `from` on.
+    pub fn log(log: Arc<Log>, filter: Filter, from: Offset) -> Self {
+        let (sender, follow) = Self::channel();
+        tokio::spawn(feed(log, filter, from, sender));
+        follow
+    }
+
+    /// The next; `None` when there will be none.
+    pub async fn next(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+}
+
+async fn feed(log: Arc<Log>, filter: Filter, mut from: Offset, sender: mpsc::Sender<Arrival>) {
+    let mut end = log.end();
+    loop {
+        match log.read(from, BATCH) {
+            Err(lost) => {
+                from = lost.first;
+                if sender.send(Arrival::Gap).await.is_err() {
+                    return;
+                }
+            }
+            Ok(records) if records.is_empty() => {
+                tokio::select! {
+                    changed = end.changed() => if changed.is_err() { return },
+                    () = sender.closed() => return,
+                }
+            }
+            Ok(records) => {
+                for record in records {
+                    from = Offset(record.offset.0 + 1);
+                    if !filter.wants(record.kind, record.channel.as_deref()) {
+                        continue;
+                    }
+                    let arrival = match record.event() {
+                        Ok(event) => Arrival::Event(Box::new(event), Position::Log(record.offset)),
+                        Err(_) => Arrival::Gap,
+                    };
+                    if sender.send(arrival).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
