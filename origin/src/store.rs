@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use headwater_media::{ByteRange, MediaTime, PartIndex, SegmentNumber};
+use headwater_media::{ByteRange, Generation, MediaTime, PartIndex, SegmentNumber};
 use headwater_net::{Growing, growing, tag};
 use http::HeaderValue;
 use parking_lot::RwLock;
@@ -33,8 +33,8 @@ impl Tagged {
 
 #[derive(Debug)]
 enum State {
-    /// Parts as they came, and what a reader of the segment in progress follows.
-    Open { parts: Vec<Tagged>, body: Growing },
+    /// Parts as they came, the validator of all of them, and what a reader of the segment in progress follows.
+    Open { parts: Vec<Tagged>, running: tag::Running, body: Growing },
     /// One object; parts are slices of it.
     Sealed {
         whole: Tagged,
@@ -51,6 +51,8 @@ pub struct StoredSegment {
     pub number: SegmentNumber,
     /// Earliest presentation time.
     pub start: MediaTime,
+    /// Of its header.
+    pub generation: Generation,
     /// Guards the representation; held to clone a handle, to append one, or to join them all once.
     state: RwLock<State>,
 }
@@ -65,8 +67,9 @@ pub enum Media {
 }
 
 impl StoredSegment {
-    fn new(number: SegmentNumber, start: MediaTime) -> Self {
-        Self { number, start, state: RwLock::new(State::Open { parts: Vec::new(), body: Growing::new() }) }
+    fn new(number: SegmentNumber, start: MediaTime, generation: Generation) -> Self {
+        let open = State::Open { parts: Vec::new(), running: tag::Running::default(), body: Growing::new() };
+        Self { number, start, generation, state: RwLock::new(open) }
     }
 
     /// The whole segment, or the body that grows towards it.
@@ -99,23 +102,30 @@ impl StoredSegment {
         }
     }
 
-    fn append(&self, part: Bytes) {
+    fn append(&self, part: Bytes) -> HeaderValue {
         let tagged = Tagged::new(part);
-        let State::Open { parts, body } = &mut *self.state.write() else { return };
+        let tag = tagged.tag.clone();
+        let State::Open { parts, running, body } = &mut *self.state.write() else { return tag };
         if body.ended().is_some() {
             // The source failed and came back after all: whoever asks from here on reads every part.
             *body = Growing::new();
             parts.iter().for_each(|part| body.append(part.bytes.clone()));
         }
+        running.push(&tagged.bytes);
         parts.push(tagged.clone());
         body.append(tagged.bytes);
+        tag
     }
 
-    /// Joins the parts into one object. The copy costs what the segment weighs, once; afterwards every part is a slice,
-    /// and the parts' own bytes live only as long as whoever still reads the segment in progress.
-    fn seal(&self) {
+    /// Joins the parts into one object, and returns its validator. The copy costs what the segment weighs, once;
+    /// afterwards every part is a slice, and the parts' own bytes live only as long as whoever still reads the segment
+    /// in progress.
+    fn seal(&self) -> HeaderValue {
         let mut state = self.state.write();
-        let State::Open { parts: open, body } = &*state else { return };
+        let (open, running, body) = match &*state {
+            State::Open { parts, running, body } => (parts, running, body),
+            State::Sealed { whole, .. } => return whole.tag.clone(),
+        };
         let length = open.iter().map(|p| p.bytes.len()).sum();
         let mut whole = BytesMut::with_capacity(length);
         let mut parts = Vec::with_capacity(open.len());
@@ -126,7 +136,9 @@ impl StoredSegment {
         }
         body.end(growing::End::Complete);
         let body = body.downgrade();
-        *state = State::Sealed { whole: Tagged::new(whole.freeze()), parts, body };
+        let tag = running.tag();
+        *state = State::Sealed { whole: Tagged { bytes: whole.freeze(), tag: tag.clone() }, parts, body };
+        tag
     }
 
     /// It has left: whoever still reads what was in progress is cut off, so that its bytes go too.
@@ -155,27 +167,25 @@ pub struct TrackStore {
 }
 
 impl TrackStore {
-    /// Appends a part; opens its segment if it is the first. Returns the bytes added.
-    pub fn append(&self, number: SegmentNumber, start: MediaTime, part: Bytes) -> u64 {
+    /// Appends a part; opens its segment if it is the first. Returns the part's validator.
+    pub fn append(&self, number: SegmentNumber, start: MediaTime, generation: Generation, part: Bytes) -> HeaderValue {
         let length = part.len() as u64;
         let segment = match self.find(number) {
             Some(segment) => segment,
             None => {
-                let segment = Arc::new(StoredSegment::new(number, start));
+                let segment = Arc::new(StoredSegment::new(number, start, generation));
                 self.segments.write().push_back(Arc::clone(&segment));
                 segment
             }
         };
-        segment.append(part);
+        let tag = segment.append(part);
         self.held.fetch_add(length, Ordering::Relaxed);
-        length
+        tag
     }
 
-    /// No further part of this segment will come: it is one object from here on.
-    pub fn seal(&self, number: SegmentNumber) {
-        if let Some(segment) = self.find(number) {
-            segment.seal();
-        }
+    /// No further part of this segment will come: it is one object from here on. Returns its validator, if it is held.
+    pub fn seal(&self, number: SegmentNumber) -> Option<HeaderValue> {
+        self.find(number).map(|segment| segment.seal())
     }
 
     /// Breaks the response of whoever follows this segment: its source is gone.
@@ -220,17 +230,18 @@ impl TrackStore {
         self.segments.read().front().map(|s| s.start)
     }
 
-    /// Forgets segments before `number`; returns the bytes freed.
-    pub fn forget_before(&self, number: SegmentNumber) -> u64 {
+    /// Forgets segments before `number`, and returns them.
+    pub fn forget_before(&self, number: SegmentNumber) -> Vec<Arc<StoredSegment>> {
         let mut segments = self.segments.write();
-        let mut freed = 0;
+        let (mut gone, mut freed) = (Vec::new(), 0);
         while segments.front().is_some_and(|s| s.number < number) {
             let Some(segment) = segments.pop_front() else { break };
             segment.forget();
             freed += segment.length_bytes();
+            gone.push(segment);
         }
         self.held.fetch_sub(freed, Ordering::Relaxed);
-        freed
+        gone
     }
 
     /// Bytes held.
@@ -248,18 +259,24 @@ mod tests {
         MediaTime::new(seconds, Timescale::new(1).unwrap())
     }
 
+    fn append(store: &TrackStore, number: u64, part: &'static [u8]) -> HeaderValue {
+        store.append(SegmentNumber(number), time(number as i64), Generation(0), Bytes::from_static(part))
+    }
+
     #[test]
     fn parts_of_a_sealed_segment_are_slices_of_it() {
         let store = TrackStore::default();
         let number = SegmentNumber(7);
-        store.append(number, time(7), Bytes::from_static(b"one"));
+        let told = append(&store, 7, b"one");
         let open = store.find(number).unwrap().part(PartIndex(0)).unwrap();
-        store.append(number, time(7), Bytes::from_static(b"two"));
+        assert_eq!(open.tag, told);
+        append(&store, 7, b"two");
         assert!(matches!(store.find(number).unwrap().media(), Media::Growing(_)));
-        store.seal(number);
+        assert_eq!(store.seal(number), Some(tag::of(b"onetwo")));
         let segment = store.find(number).unwrap();
         let Media::Whole(whole) = segment.media() else { panic!("sealed") };
         assert_eq!(&whole.bytes[..], b"onetwo");
+        assert_eq!(whole.tag, tag::of(b"onetwo"));
         let part = segment.part(PartIndex(1)).unwrap();
         assert_eq!(&part.bytes[..], b"two");
         assert_eq!(part.bytes.as_ptr(), whole.bytes[3..].as_ptr());
@@ -270,8 +287,8 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_falls_out_of_the_window_is_cut_off() {
         let store = TrackStore::default();
-        store.append(SegmentNumber(7), time(7), Bytes::from_static(b"one"));
-        store.append(SegmentNumber(7), time(7), Bytes::from_static(b"two"));
+        append(&store, 7, b"one");
+        append(&store, 7, b"two");
         let Media::Growing(body) = store.find(SegmentNumber(7)).unwrap().media() else { panic!("open") };
         let mut reader = body.reader();
         assert_eq!(reader.next().await.unwrap().unwrap(), "one");
@@ -284,14 +301,15 @@ mod tests {
     fn segments_are_found_across_gaps_by_number_and_by_time() {
         let store = TrackStore::default();
         for n in [10, 11, 15, 16] {
-            store.append(SegmentNumber(n), time(n as i64), Bytes::from_static(b"x"));
+            append(&store, n, b"x");
         }
         assert_eq!(store.find(SegmentNumber(15)).map(|s| s.number.0), Some(15));
         assert_eq!(store.find(SegmentNumber(13)).map(|s| s.number.0), None);
         assert_eq!(store.find(SegmentNumber(17)).map(|s| s.number.0), None);
         assert_eq!(store.find_start(time(15)).map(|s| s.number.0), Some(15));
         assert!(store.find_start(time(14)).is_none());
-        assert_eq!(store.forget_before(SegmentNumber(15)), 2);
+        let gone: Vec<u64> = store.forget_before(SegmentNumber(15)).iter().map(|s| s.number.0).collect();
+        assert_eq!((gone, store.length_bytes()), (vec![10, 11], 2));
         assert_eq!(store.first(), Some(SegmentNumber(15)));
     }
 }

@@ -15,6 +15,7 @@ use headwater_media::{
 use headwater_packager::cmaf::{ChunkOptions, TrackHeader, header, write_chunk};
 use headwater_packager::timeline::{PartCut, TrackPlan};
 
+use super::news::News;
 use super::task::Break;
 use super::{Channel, Context};
 use crate::edge::{LiveEdge, Publication};
@@ -47,6 +48,8 @@ pub(super) struct TrackWriter {
     ended: bool,
     /// Nothing will complete the open segment.
     aborted: bool,
+    /// What is told after the edge has moved.
+    news: News,
 }
 
 impl TrackWriter {
@@ -79,6 +82,7 @@ impl TrackWriter {
             shown: None,
             ended: false,
             aborted: false,
+            news: News::new(&channel.id, id),
         }
     }
 
@@ -108,7 +112,7 @@ impl TrackWriter {
         }
         let opens = self.window.open().is_none_or(|open| open.number != cut.number);
         if opens {
-            self.end_open(context);
+            self.end_open(context, true);
             self.fill_gaps(context, breaks, cut.number);
             self.begin(channel, track_header, generation);
         }
@@ -132,16 +136,18 @@ impl TrackWriter {
             self.key_frame =
                 cut.independent.then_some(ByteRange { offset_bytes: 0, length_bytes: layout.first_sample_end_bytes });
         }
-        open.parts.push(Part {
+        let part = Part {
             index: PartIndex(u32::try_from(open.parts.len()).unwrap_or(u32::MAX)),
             start: cut.start,
             duration: cut.duration,
             independent: cut.independent,
             range: ByteRange { offset_bytes, length_bytes: layout.length_bytes },
-        });
+        };
+        open.parts.push(part);
+        context.memory.add(out.len() as u64);
         // NB: bytes before numbers: whoever learns of the part must find it.
-        let added = self.edge.store.append(cut.number, open.start, out.freeze());
-        context.memory.add(added);
+        let tag = self.edge.store.append(cut.number, open.start, open.generation, out.freeze());
+        self.news.part(&open, &part, &tag);
         self.window.set_open(Some(Arc::new(open)));
         self.aborted = false;
         let metrics = &context.metrics;
@@ -224,20 +230,21 @@ impl TrackWriter {
             parts: Vec::new(),
             key_frame: None,
         };
+        self.news.lost(&gap);
         self.window.append(Arc::new(gap));
         context.metrics.gaps.get_or_create(&self.label).inc();
         self.trim(context);
     }
 
-    /// Ends the open segment, if it is this one.
-    pub(super) fn end_segment(&mut self, context: &Context, number: SegmentNumber) {
+    /// Ends the open segment, if it is this one; `short` if samples are missing at its end.
+    pub(super) fn end_segment(&mut self, context: &Context, number: SegmentNumber, short: bool) {
         if self.window.open().is_some_and(|open| open.number == number) {
-            self.end_open(context);
+            self.end_open(context, short);
         }
     }
 
     /// Ends the open segment, whichever it is.
-    pub(super) fn end_open(&mut self, context: &Context) {
+    pub(super) fn end_open(&mut self, context: &Context, short: bool) {
         let Some(open) = self.window.open().cloned() else { return };
         let duration = open.duration();
         let segment = Segment {
@@ -257,7 +264,9 @@ impl TrackWriter {
         if duration.times(2) >= self.targets.segment {
             self.sizes.push_back((segment.length_bytes, duration.nanos()));
         }
-        self.edge.store.seal(open.number);
+        if let Some(tag) = self.edge.store.seal(open.number) {
+            self.news.segment(&segment, &tag, short);
+        }
         self.window.append(Arc::new(segment));
         context.metrics.segments.get_or_create(&self.label).inc();
         self.trim(context);
@@ -288,7 +297,7 @@ impl TrackWriter {
 
     /// Declares every segment up to `through` lost.
     pub(super) fn lose(&mut self, context: &Context, breaks: &[Break], through: SegmentNumber) {
-        self.end_open(context);
+        self.end_open(context, true);
         self.fill_gaps(context, breaks, through.next());
     }
 
@@ -320,8 +329,19 @@ impl TrackWriter {
         }
         let Some(first) = self.window.first() else { return };
         let count = self.count(self.listed + self.targets.segment);
-        let freed = self.edge.store.forget_before(SegmentNumber(first.number.0.saturating_sub(count)));
+        let before = SegmentNumber(first.number.0.saturating_sub(count));
+        self.let_go(context, before);
+    }
+
+    /// Forgets the bytes of segments before this one; returns how many.
+    fn let_go(&mut self, context: &Context, before: SegmentNumber) -> u64 {
+        let gone = self.edge.store.forget_before(before);
+        let freed = gone.iter().map(|segment| segment.length_bytes()).sum();
         context.memory.remove(freed);
+        for segment in &gone {
+            self.news.expired(segment, self.window.end().unwrap_or(segment.start));
+        }
+        freed
     }
 
     /// True if a segment can go while `keep` stay listed.
@@ -339,9 +359,7 @@ impl TrackWriter {
         }
         let Some(first) = self.window.first_number().or_else(|| self.edge.store.first()) else { return 0 };
         let oldest = self.edge.store.first().map_or(first, |stored| stored.next().min(first));
-        let freed = self.edge.store.forget_before(oldest);
-        context.memory.remove(freed);
-        freed
+        self.let_go(context, oldest)
     }
 
     fn rate(&mut self) {
@@ -399,8 +417,8 @@ impl TrackWriter {
         Report::of(id.clone(), &self.window)
     }
 
-    /// Tells whoever waits.
-    pub(super) fn publish(&self, reports: Vec<Report>, pending: Option<Break>, now: UtcTime) {
+    /// Tells whoever waits, then whoever follows events.
+    pub(super) fn publish(&mut self, context: &Context, reports: Vec<Report>, pending: Option<Break>, now: UtcTime) {
         let next = match self.window.open() {
             Some(open) => open.number.next(),
             None => self.window.next_number().unwrap_or_default(),
@@ -417,6 +435,12 @@ impl TrackWriter {
             pending_header,
             published: now,
         });
+        self.tell(context);
+    }
+
+    /// Tells whoever follows events what they can find by now.
+    pub(super) fn tell(&mut self, context: &Context) {
+        self.news.tell(&context.publisher);
     }
 
     /// The source is silent: whoever follows the segment in progress is cut off, so that no cache keeps a stump.
@@ -430,9 +454,9 @@ impl TrackWriter {
     }
 
     /// Nothing will follow.
-    pub(super) fn end(&mut self, now: UtcTime) {
+    pub(super) fn end(&mut self, context: &Context, now: UtcTime) {
         self.ended = true;
-        self.publish(Vec::new(), None, now);
+        self.publish(context, Vec::new(), None, now);
     }
 }
 

@@ -5,6 +5,7 @@ mod budget;
 mod commit;
 mod lag;
 mod ledger;
+mod news;
 mod pacer;
 mod release;
 mod sources;

@@ -41,8 +41,8 @@ impl Task {
         self.state = State::Ended;
         self.settled = true;
         for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
-            writer.end_open(&self.context);
-            writer.end(now);
+            writer.end_open(&self.context, false);
+            writer.end(&self.context, now);
         }
         info!(channel = %self.channel.id, "ended");
         self.show();
@@ -99,8 +99,8 @@ impl Task {
                 writer.part(&self.channel, &self.context, header, generation, &self.breaks, part, now);
                 (true, !ends)
             }
-            Output::End { number, .. } => {
-                writer.end_segment(&self.context, number);
+            Output::End { number, short, .. } => {
+                writer.end_segment(&self.context, number, short);
                 (false, true)
             }
             Output::Lost(_, number) => {
@@ -124,7 +124,7 @@ impl Task {
         let reports = reports.filter_map(|(other, t)| t.writer.as_ref()?.report_at(other, limit)).collect();
         let pending = self.breaks.last().copied();
         if let Some(writer) = self.tracks.get_mut(id).and_then(|t| t.writer.as_mut()) {
-            writer.publish(reports, pending, now);
+            writer.publish(&self.context, reports, pending, now);
             if writer.ladder_changed() {
                 self.show();
             }

@@ -172,12 +172,13 @@ impl Task {
         for writer in self.tracks.values_mut().filter_map(|t| t.writer.as_mut()) {
             // Whoever follows a segment in progress would follow it for ever.
             if writer.is_open_whole() {
-                writer.end_open(&self.context);
+                writer.end_open(&self.context, false);
             }
             writer.abort_open();
             if closed.is_cancelled() {
-                writer.end(now_or(self.last_part));
+                writer.end(&self.context, now_or(self.last_part));
             }
+            writer.tell(&self.context);
         }
         let held: u64 =
             self.tracks.values().filter_map(|t| t.writer.as_ref()).map(|w| w.edge.store.length_bytes()).sum();

@@ -8,6 +8,7 @@ mod bounds;
 mod consistency;
 mod delta;
 mod encoder;
+mod events;
 mod hints;
 mod lock;
 mod operation;

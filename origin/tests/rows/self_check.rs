@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The origin tests its own manifests: a healthy channel breaks no rule, a corrupted text is counted by its rule.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use headwater_net::Shutdown;
+use headwater_origin::Config;
 use headwater_origin::config::SelfCheck;
 use headwater_origin::metrics::{ChannelLabel, Metrics, RuleLabel};
 use headwater_origin::self_check::{Judge, PlaylistText, Texts};
-use headwater_origin::{Clock, Config, Origin};
 
 use crate::encoder::{Encoder, Source, at};
-use crate::stage::{BASE, CHANNEL, Stage, settings};
+use crate::stage::{CHANNEL, Stage, settings};
 
 /// Looks every second of the test's clock, whatever they cost.
 const ALWAYS: SelfCheck = SelfCheck { cpu_ms_per_channel_hour: u32::MAX };
@@ -25,21 +22,7 @@ fn texts(metrics: &Metrics) -> u64 {
 }
 
 fn checking(self_check: SelfCheck) -> Stage {
-    let clock = Clock::starting_at(BASE);
-    let channels = BTreeMap::from([(CHANNEL.to_owned(), settings())]);
-    let config = Config { channels, self_check, ..Config::default() };
-    let shutdown = Shutdown::new();
-    let origin = Origin::start(
-        config,
-        clock,
-        headwater_events::Publisher::memory(headwater_events::Source::new(
-            headwater_events::event::Role::Origin,
-            "test",
-        )),
-        shutdown.clone(),
-    )
-    .expect("settings within their ranges");
-    Stage::of(origin, clock, shutdown)
+    Stage::configured(Config { self_check, ..Config::default() }, settings())
 }
 
 /// Every violation that is counted, as `/metrics` tells it.

@@ -9,6 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use headwater_events::event::Role;
+use headwater_events::{Filter, Follow, Offset, Publisher};
 use headwater_media::UtcTime;
 use headwater_net::Shutdown;
 use headwater_net::listener::Connection;
@@ -45,6 +47,7 @@ pub(crate) fn settings() -> config::Channel {
 pub(crate) struct Stage {
     pub(crate) origin: Arc<Origin>,
     pub(crate) clock: Clock,
+    publisher: Publisher,
     shutdown: Shutdown,
     router: Router,
 }
@@ -72,23 +75,16 @@ impl Stage {
     fn start(config: Config, channel: config::Channel, clock: Clock) -> Self {
         let config = Config { channels: BTreeMap::from([(CHANNEL.to_owned(), channel)]), ..config };
         let shutdown = Shutdown::new();
-        let origin = Origin::start(
-            config,
-            clock,
-            headwater_events::Publisher::memory(headwater_events::Source::new(
-                headwater_events::event::Role::Origin,
-                "test",
-            )),
-            shutdown.clone(),
-        )
-        .expect("settings within their ranges");
-        Self::of(origin, clock, shutdown)
+        let publisher = Publisher::memory(headwater_events::Source::new(Role::Origin, "test"));
+        let origin = Origin::start(config, clock, publisher.clone(), shutdown.clone());
+        let origin = origin.expect("settings within their ranges");
+        let router = origin.router();
+        Self { origin, clock, publisher, shutdown, router }
     }
 
-    /// An origin that was started elsewhere.
-    pub(crate) fn of(origin: Arc<Origin>, clock: Clock, shutdown: Shutdown) -> Self {
-        let router = origin.router();
-        Self { origin, clock, shutdown, router }
+    /// Follows what it tells from its first event on.
+    pub(crate) fn events(&self, filter: Filter) -> Follow {
+        Follow::log(Arc::clone(self.publisher.log()), filter, Offset(0))
     }
 
     /// Stops the origin's tasks, as the end of its process would.
