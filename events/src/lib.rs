@@ -11,6 +11,7 @@ pub mod follow;
 pub mod log;
 pub mod publisher;
 pub mod topic;
+pub mod windows;
 
 pub use config::Config;
 pub use event::{Data, Event, Kind, Source};

@@ -209,16 +209,16 @@ impl FillTimes {
 
     /// How many there were.
     pub fn count(&self) -> u64 {
-        self.classes().iter().sum()
+        self.classes().into_iter().fold(0, u64::saturating_add)
     }
 
     /// The bound of the class in which the fill at `percent` of all lies, nearest rank; `None` without fills, the
     /// largest bound for those past it.
     pub fn percentile_ms(&self, percent: u64) -> Option<u64> {
-        let rank = (self.count() * percent).div_ceil(100).max(1);
+        let rank = (u128::from(self.count()) * u128::from(percent)).div_ceil(100).max(1);
         let mut below = 0;
         for (class, count) in self.classes().into_iter().enumerate() {
-            below += count;
+            below += u128::from(count);
             if below >= rank {
                 return Some(*FILL_BOUNDS_MS.get(class).unwrap_or(&FILL_BOUNDS_MS[14]));
             }
