@@ -10,7 +10,7 @@ use headwater_net::Shutdown;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{check, demo, push, reference, serve, shield};
+use crate::{check, demo, follow, push, reference, serve, shield};
 
 /// Live HLS and DASH: origin, packager and shield in one program
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ enum Command {
     Push(push::Options),
     /// Check whether an HLS or DASH origin keeps the rules
     Check(check::Options),
+    /// Follow and replay events, and print their schemas
+    Events(follow::Options),
     /// Write the generated reference into a clone of the project
     #[command(hide = true)]
     Reference(reference::Options),
@@ -44,7 +46,7 @@ impl Command {
             Self::Serve(options) => options.workers,
             Self::Shield(options) => options.workers,
             Self::Demo(options) => options.workers,
-            Self::Push(_) | Self::Check(_) | Self::Reference(_) => None,
+            Self::Push(_) | Self::Check(_) | Self::Events(_) | Self::Reference(_) => None,
         }
     }
 }
@@ -93,6 +95,7 @@ impl Headwater {
             Command::Push(options) => push::run(options, shutdown).await?,
             // Its exit code is its verdict.
             Command::Check(options) => return Ok(check::run(options, shutdown).await),
+            Command::Events(options) => return follow::run(options, shutdown).await,
             Command::Reference(options) => reference::run(&options)?,
         }
         Ok(ExitCode::SUCCESS)

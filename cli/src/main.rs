@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod demo;
 mod events;
+mod follow;
 mod listen;
 mod push;
 mod reference;

@@ -5,13 +5,14 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use anyhow::Context;
-use clap::{Arg, CommandFactory};
+use clap::{Arg, Command, CommandFactory};
+use headwater_events::schema;
 use headwater_origin::{config, http, metrics};
 use headwater_shield as shield;
 
 use crate::check;
 use crate::command::Headwater;
+use crate::follow;
 
 /// Where to write.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,7 +29,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for (path, text) in files() {
         let path = options.root.join(path);
-        std::fs::write(&path, text).with_context(|| format!("expected to write {}", path.display()))?;
+        follow::schema::write(&path, &text)?;
     }
     Ok(())
 }
@@ -38,20 +39,26 @@ const SHIELD: &str = "\n# A shield before this origin, in this process; its keys
                       # [shield]\n# Where edges connect; HTTP/1.1 and HTTP/2 on one port.\n# listen = \"0.0.0.0:8081\"\n";
 
 /// Every file below the root and its text.
-fn files() -> [(&'static str, String); 11] {
-    [
+fn files() -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = [
         ("headwater.example.toml", config::reference::example() + SHIELD),
         ("headwater.shield.example.toml", shield::config::reference::example()),
         ("docs/reference/api.md", http::api::page()),
         ("docs/reference/cli.md", page()),
         ("docs/reference/configuration.md", config::reference::page()),
         ("docs/reference/shield-configuration.md", shield::config::reference::page()),
+        ("docs/reference/events.md", schema::page()),
         ("docs/reference/metrics.md", metrics::page() + &shield::metrics::page()),
         ("docs/reference/rules.md", check::reference()),
         ("docs/reference/shield-api.md", shield::admin::page()),
         ("docs/reference/shield-openapi.json", shield::admin::document().to_owned()),
         ("docs/reference/openapi.json", http::api::document().to_owned()),
     ]
+    .into_iter()
+    .map(|(path, text)| (path.to_owned(), text))
+    .collect();
+    files.extend(follow::schema::files("docs/reference"));
+    files
 }
 
 /// The reference page of the command line.
@@ -61,15 +68,24 @@ fn page() -> String {
          `RUST_LOG` sets what is logged, `info` by default. The first SIGINT or SIGTERM ends a verb in order, the second at \
          once.\n",
     );
-    for verb in Headwater::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+    verbs(&mut out, "headwater", &Headwater::command());
+    out
+}
+
+fn verbs(out: &mut String, above: &str, command: &Command) {
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let name = format!("{above} {}", verb.get_name());
+        if verb.has_subcommands() {
+            verbs(out, &name, verb);
+            continue;
+        }
         let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
-        let _ = write!(out, "\n## headwater {}\n\n{about}.\n\n", verb.get_name());
+        let _ = write!(out, "\n## {name}\n\n{about}.\n\n");
         out.push_str("| option | what | default | variable |\n|---|---|---|---|\n");
         for argument in verb.get_arguments().filter(|a| !a.is_hide_set()) {
             let _ = writeln!(out, "{}", row(argument));
         }
     }
-    out
 }
 
 fn row(argument: &Arg) -> String {

@@ -10,6 +10,7 @@ pub mod filter;
 pub mod follow;
 pub mod log;
 pub mod publisher;
+pub mod schema;
 pub mod topic;
 pub mod windows;
 

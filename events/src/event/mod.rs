@@ -94,11 +94,11 @@ pub struct Event {
 }
 
 macro_rules! data {
-    ($($(#[$doc:meta])* $variant:ident($type:ty) = $kind:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident($type:ty) = $kind:ident,)*) => {
         /// What happened, by type.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Data {
-            $($(#[$doc])* $variant($type),)*
+            $($(#[doc = $doc])* $variant($type),)*
         }
 
         impl Data {
@@ -111,9 +111,16 @@ macro_rules! data {
                 Ok(match kind { $(Kind::$kind => Self::$variant(serde_json::from_value(data)?),)* })
             }
 
-            /// The JSON Schema of the data of a type.
+            /// The JSON Schema of the data of a type, without references.
             pub fn schema(kind: Kind) -> schemars::Schema {
-                match kind { $(Kind::$kind => schemars::schema_for!($type),)* }
+                let settings = schemars::generate::SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
+                let schemas = settings.into_generator();
+                match kind { $(Kind::$kind => schemas.into_root_schema_for::<$type>(),)* }
+            }
+
+            /// What an event of a type says, in a sentence.
+            pub const fn says(kind: Kind) -> &'static str {
+                match kind { $(Kind::$kind => concat!($($doc),*).trim_ascii(),)* }
             }
         }
 
@@ -320,7 +327,7 @@ impl Serialize for Event {
         }
         map.serialize_entry("time", &self.time)?;
         map.serialize_entry("datacontenttype", "application/json")?;
-        map.serialize_entry("dataschema", &format!("/events/schemas/{}.json", self.kind().name()))?;
+        map.serialize_entry("dataschema", &crate::schema::data_id(self.kind()))?;
         map.serialize_entry("data", &self.data)?;
         map.end()
     }
