@@ -68,7 +68,7 @@ impl Follow {
 async fn feed(log: Arc<Log>, filter: Filter, mut from: Offset, sender: mpsc::Sender<Arrival>) {
     let mut end = log.end();
     loop {
-        match log.read(from, BATCH) {
+        match log.fetch(from, BATCH).await {
             Err(lost) => {
                 from = lost.first;
                 if sender.send(Arrival::Gap).await.is_err() {
@@ -83,7 +83,7 @@ async fn feed(log: Arc<Log>, filter: Filter, mut from: Offset, sender: mpsc::Sen
             }
             Ok(records) => {
                 for record in records {
-                    from = Offset(record.offset.0 + 1);
+                    from = record.offset.after();
                     if !filter.wants(record.kind, record.channel.as_deref()) {
                         continue;
                     }

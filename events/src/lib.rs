@@ -6,9 +6,11 @@
 
 pub mod config;
 pub mod event;
+pub mod feed;
 pub mod filter;
 pub mod follow;
 pub mod log;
+pub mod metrics;
 pub mod publisher;
 pub mod schema;
 pub mod topic;
@@ -19,4 +21,55 @@ pub use event::{Data, Event, Kind, Source};
 pub use filter::Filter;
 pub use follow::{Arrival, Follow, Position};
 pub use log::{Log, Offset, Record};
+pub use metrics::Metrics;
 pub use publisher::Publisher;
+
+#[cfg(test)]
+mod tests {
+    //! Events to test with.
+
+    use headwater_media::UtcTime;
+
+    use crate::event::{ChannelEnded, Data, PartReady, SegmentReady, Timestamp};
+
+    /// The end of a channel.
+    pub(crate) fn channel_ended(channel: &str) -> Data {
+        Data::ChannelEnded(ChannelEnded { channel: channel.to_owned(), reason: "removed".to_owned() })
+    }
+
+    /// A part of a channel's video.
+    pub(crate) fn part_ready(channel: &str, sequence: u64, part: u32) -> Data {
+        Data::PartReady(PartReady {
+            channel: channel.to_owned(),
+            track: "video".to_owned(),
+            generation: 0,
+            sequence,
+            part,
+            start: Timestamp(UtcTime::from_nanos(0)),
+            duration_ns: 200_000_000,
+            bytes: 1_000,
+            digest: "00".to_owned(),
+            independent: part == 0,
+            defects: Vec::new(),
+            path: format!("/live/{channel}/video/{sequence}.{part}.m4s"),
+        })
+    }
+
+    /// A segment of a channel's video.
+    pub(crate) fn segment_ready(channel: &str, sequence: u64) -> Data {
+        Data::SegmentReady(SegmentReady {
+            channel: channel.to_owned(),
+            track: "video".to_owned(),
+            generation: 0,
+            sequence,
+            parts: 10,
+            start: Timestamp(UtcTime::from_nanos(0)),
+            duration_ns: 2_000_000_000,
+            bytes: 10_000,
+            digest: "00".to_owned(),
+            independent: true,
+            defects: Vec::new(),
+            path: format!("/live/{channel}/video/{sequence}.m4s"),
+        })
+    }
+}

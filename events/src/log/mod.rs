@@ -1,89 +1,106 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The embedded log: every event, in order, addressed by its offset.
+//!
+//! On disk it is a folder of files that are only appended to, each of self-describing records; in memory it is the same
+//! records without the files. One writes, any number read; readers never wait for the writer's disk.
 
-use std::collections::VecDeque;
+mod entry;
+mod error;
+mod settings;
+mod tail;
+
+use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use headwater_media::UtcTime;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::event::{self, Event, Kind};
+use crate::event::Event;
+use crate::metrics::Metrics;
 
-/// Number of an event in a log: grows by one, over restarts too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Offset(pub u64);
+pub use entry::{Entry, Lost, Offset, Record};
+pub use error::Error;
+pub use settings::Settings;
 
-/// An event as the log holds it.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// Its number.
-    pub offset: Offset,
-    /// When the log took it.
-    pub stored: UtcTime,
-    /// Its type.
-    pub kind: Kind,
-    /// Its channel, if it has one.
-    pub channel: Option<Arc<str>>,
-    /// What orders it among others.
-    pub key: Arc<str>,
-    /// The event, CloudEvents JSON.
-    pub json: Bytes,
-}
-
-impl Record {
-    /// The event.
-    ///
-    /// # Errors
-    /// [`event::Error`] if another version wrote another shape.
-    pub fn event(&self) -> Result<Event, event::Error> {
-        Event::from_json(&self.json)
-    }
-}
-
-/// What a reader is told where the log does not hold what it asks for any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected events from {wanted:?} on, the log begins at {first:?}")]
-pub struct Lost {
-    /// What it asked for.
-    pub wanted: Offset,
-    /// The oldest there is.
-    pub first: Offset,
-}
+use tail::Tail;
 
 /// A log.
 #[derive(Debug)]
 pub struct Log {
-    /// Guards the records; held to append and to read, never across an await.
-    records: Mutex<VecDeque<Record>>,
+    /// Guards what memory holds; held to append and to read, never across a read or write of a file.
+    tail: Mutex<Tail>,
     end: watch::Sender<Offset>,
+    identity: Arc<str>,
+    metrics: Arc<Metrics>,
 }
 
 impl Log {
-    /// A log in memory.
+    /// A log in memory with the bounds of [`Settings::default`], for tests.
     pub fn memory() -> Self {
-        Self { records: Mutex::default(), end: watch::Sender::new(Offset(0)) }
+        Self::in_memory(Settings::default(), Arc::default())
     }
 
-    /// Adds events in their order, and tells readers.
-    pub fn append(&self, events: &[Event], now: UtcTime) {
-        let mut records = self.records.lock();
-        let mut next = self.end.borrow().0;
-        for event in events {
-            records.push_back(Record {
-                offset: Offset(next),
-                stored: now,
-                kind: event.kind(),
-                channel: event.data.channel().map(Into::into),
-                key: event.key().into(),
-                json: event.to_json().into(),
-            });
-            next += 1;
+    /// A log in memory; it ends with the process.
+    pub fn in_memory(settings: Settings, metrics: Arc<Metrics>) -> Self {
+        Self {
+            tail: Mutex::new(Tail::new(settings)),
+            end: watch::Sender::new(Offset(0)),
+            identity: settings::identity().into(),
+            metrics,
         }
-        drop(records);
-        self.end.send_replace(Offset(next));
     }
+
+    /// The log in a folder; makes it where there is none.
+    ///
+    /// # Errors
+    /// [`Error`] if the folder cannot be used, as where another process has it.
+    pub fn open(dir: &Path, settings: Settings, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        std::fs::create_dir_all(dir).map_err(|cause| Error::io("to make", dir, cause))?;
+        Ok(Self::in_memory(settings, metrics))
+    }
+
+    /// What tells this log from any other, one that began anew in the same place among them.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// What this log counts.
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Adds events in their order, and tells readers. With `sync = "always"` they are on the disk before that.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if they cannot be written: none of them is in the log then, and it may be tried again.
+    pub fn append(&self, events: &[Event], now: UtcTime) -> Result<(), Error> {
+        let entries: Vec<Entry> = events.iter().filter_map(Entry::of).collect();
+        self.append_entries(&entries, now)
+    }
+
+    /// The same of what is encoded already.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_entries(&self, entries: &[Entry], now: UtcTime) -> Result<(), Error> {
+        let mut tail = self.tail.lock();
+        let mut next = *self.end.borrow();
+        for entry in entries {
+            tail.push(entry.at(next, now));
+            self.metrics.stored(entry.kind);
+            next = next.after();
+        }
+        drop(tail);
+        self.end.send_replace(next);
+        Ok(())
+    }
+
+    /// Lets leave what is too old; to be called about once a second.
+    pub fn tick(&self, _now: UtcTime) {}
+
+    /// Forces to the disk what was written.
+    pub fn close(&self) {}
 
     /// Where the next event will stand; changes with each append.
     pub fn end(&self) -> watch::Receiver<Offset> {
@@ -92,20 +109,40 @@ impl Log {
 
     /// The oldest event held.
     pub fn first(&self) -> Offset {
-        self.records.lock().front().map_or(*self.end.borrow(), |record| record.offset)
+        self.tail.lock().first().unwrap_or_else(|| *self.end.borrow())
     }
 
-    /// Events from `from` on, at most `max`; none at the end.
+    /// Events from `from` on, at most `max`; none at the end. May read a file: see [`fetch`](Self::fetch).
     ///
     /// # Errors
-    /// [`Lost`] if `from` is older than what is held.
+    /// [`Lost`] if `from` is not held any more, or is of another log.
     pub fn read(&self, from: Offset, max: usize) -> Result<Vec<Record>, Lost> {
-        let records = self.records.lock();
-        let first = records.front().map_or(*self.end.borrow(), |record| record.offset);
-        if from < first {
+        let tail = self.tail.lock();
+        let end = *self.end.borrow();
+        let first = tail.first().unwrap_or(end);
+        if from < first || from > end {
             return Err(Lost { wanted: from, first });
         }
-        let skip = usize::try_from(from.0 - first.0).unwrap_or(usize::MAX);
-        Ok(records.iter().skip(skip).take(max).cloned().collect())
+        Ok(tail.read(from, max))
     }
+
+    /// The same for tasks: what is not in memory is read on a thread for files.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn fetch(self: &Arc<Self>, from: Offset, max: usize) -> Result<Vec<Record>, Lost> {
+        self.read(from, max)
+    }
+
+    /// The first event that was stored at `time` or later; the end if there is none yet.
+    pub fn offset_at(&self, time: UtcTime) -> Offset {
+        self.tail.lock().offset_at(time).unwrap_or_else(|| *self.end.borrow())
+    }
+
+    /// Keeps events from `offset` on for a follower of that name, up to `bytes_max` of them: past that the oldest
+    /// `part.ready` are dropped, counted, and others only when no `part.ready` is left.
+    pub fn hold(&self, _name: &str, _offset: Offset, _bytes_max: u64) {}
+
+    /// Keeps nothing any more for a follower of that name.
+    pub fn release(&self, _name: &str) {}
 }

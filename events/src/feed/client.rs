@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Follows a feed elsewhere: reconnects by itself, resumes where it was, and says when it may have missed something.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headwater_net::Shutdown;
+use http::header::{ACCEPT, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+use url::Url;
+
+use super::query::Query;
+use super::wire::{Block, Reader};
+use super::{LOG, SILENCE_MAX, Since};
+use crate::event::Event;
+use crate::filter::Filter;
+use crate::follow::{Arrival, Follow, Position};
+use crate::log::Offset;
+
+/// How long a connection may take.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// Pauses between attempts grow from this to that.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The longest pause that a server may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+
+type Client = legacy::Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// Why a feed can never be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// No URL of a feed.
+    #[error("expected http://host[:port] or https://host[:port] of a feed, got {url}")]
+    Url {
+        /// What it was.
+        url: String,
+    },
+    /// The system has no certificates to believe.
+    #[error("expected certificates of the system to believe {url}: {cause}")]
+    Trust {
+        /// Whom they are for.
+        url: String,
+        /// Why there are none.
+        cause: String,
+    },
+}
+
+/// Why a connection brings no more.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("nobody reads any more")]
+    Unread,
+    #[error("expected a connection, got: {0}")]
+    Connect(String),
+    #[error("expected the feed, got {status}")]
+    Refused { status: StatusCode, retry_after: Option<Duration> },
+    #[error("expected an event or a sign of life within {} s", SILENCE_MAX.as_secs())]
+    Silent,
+    #[error("the feed has ended")]
+    Over,
+    #[error("expected the feed to go on, got: {0}")]
+    Broken(String),
+    #[error("the log began anew")]
+    Anew,
+}
+
+/// Follows the feed at `url`, that of a node or of its feed itself, until `shutdown` is closed or the follower is
+/// dropped. An unreachable feed is asked again for ever, after pauses of at most five seconds.
+///
+/// [`Arrival::Gap`] comes where the feed says that its log does not hold what is next, and where the log is not the one
+/// that was followed before; then all of the new one follows.
+///
+/// # Errors
+/// [`Unusable`] if it can never be followed.
+pub fn follow(url: &str, filter: Filter, since: Since, shutdown: Shutdown) -> Result<Follow, Unusable> {
+    let unusable = || Unusable::Url { url: url.to_owned() };
+    let mut parsed = Url::parse(url).map_err(|_| unusable())?;
+    if !matches!(parsed.scheme(), "http" | "https") || parsed.query().is_some() || !parsed.username().is_empty() {
+        return Err(unusable());
+    }
+    if matches!(parsed.path(), "" | "/") {
+        parsed.set_path("/events");
+    }
+    parsed.set_fragment(None);
+    let client = client(&parsed)?;
+    let (arrivals, follow) = Follow::channel();
+    let task = Task { client, url: parsed, query: Query { filter, since }, last: None, log: None, arrivals };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = task.run() => {}
+            () = shutdown.closed() => {}
+        }
+    });
+    Ok(follow)
+}
+
+fn client(url: &Url) -> Result<Client, Unusable> {
+    let untrusted = |cause: String| Unusable::Trust { url: url.to_string(), cause };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| untrusted(error.to_string()))?;
+    // Without TLS nobody has to be believed, and a system without certificates is none too few.
+    let tls = match url.scheme() {
+        "https" => builder.with_native_roots().map_err(|error| untrusted(error.to_string()))?,
+        _ => builder.with_root_certificates(rustls::RootCertStore::empty()),
+    };
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(CONNECT_MAX));
+    tcp.set_nodelay(true);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls.with_no_client_auth())
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    // One long answer a connection: there is nothing to pool.
+    Ok(legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_max_idle_per_host(0)
+        .http1_max_headers(100)
+        .build(connector))
+}
+
+/// What follows.
+struct Task {
+    client: Client,
+    url: Url,
+    query: Query,
+    /// The last event, or the place told with a sign of life.
+    last: Option<Offset>,
+    /// The log that `last` is of.
+    log: Option<HeaderValue>,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut failures = 0_u32;
+        let arrivals = self.arrivals.clone();
+        loop {
+            let before = self.last;
+            let ended = tokio::select! {
+                ended = self.connection() => ended,
+                () = arrivals.closed() => return,
+            };
+            // An answer that brought something is a success, however it ended.
+            if self.last != before {
+                if failures > 1 {
+                    info!(url = %self.url, "the feed of events is followed again");
+                }
+                failures = 0;
+            }
+            let pause = match &ended {
+                Ended::Unread => return,
+                Ended::Anew => {
+                    (self.last, self.query.since) = (None, Since::First);
+                    continue;
+                }
+                Ended::Refused { retry_after: Some(pause), .. } => *pause,
+                _ => pause(failures),
+            };
+            failures = failures.saturating_add(1);
+            match failures {
+                2 => warn!(url = %self.url, %ended, "the feed of events cannot be followed; it is tried again"),
+                _ => debug!(url = %self.url, %ended, "the feed of events is connected anew"),
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = arrivals.closed() => return,
+            }
+        }
+    }
+
+    /// One connection, to its end.
+    async fn connection(&mut self) -> Ended {
+        match self.converse().await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        }
+    }
+
+    async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
+        let response = timeout(SILENCE_MAX, self.client.request(self.request()?)).await;
+        let response = response.map_err(|_| Ended::Silent)?.map_err(|error| Ended::Connect(innermost(&error)))?;
+        if response.status() != StatusCode::OK {
+            return Err(Ended::Refused { status: response.status(), retry_after: retry_after(&response) });
+        }
+        self.know(response.headers().get(&LOG)).await?;
+        let mut body = response.into_body();
+        let mut reader = Reader::default();
+        loop {
+            let Some(frame) = timeout(SILENCE_MAX, body.frame()).await.map_err(|_| Ended::Silent)? else {
+                return Err(Ended::Over);
+            };
+            let frame = frame.map_err(|error| Ended::Broken(innermost(&error)))?;
+            let Ok(bytes) = frame.into_data() else { continue };
+            for block in reader.push(&bytes) {
+                self.take(block).await?;
+            }
+        }
+    }
+
+    fn request(&self) -> Result<Request<Empty<Bytes>>, Ended> {
+        let mut url = self.url.clone();
+        self.query.write(&mut url);
+        let mut request = Request::get(url.as_str()).header(ACCEPT, "text/event-stream");
+        if let Some(last) = self.last {
+            request = request.header("last-event-id", last.0);
+        }
+        request.body(Empty::new()).map_err(|error| Ended::Connect(error.to_string()))
+    }
+
+    /// Goes on only with the log that was followed before: in another one the offsets mean other events.
+    async fn know(&mut self, log: Option<&HeaderValue>) -> Result<(), Ended> {
+        let is_other = self.log.as_ref().is_some_and(|known| Some(known) != log);
+        self.log = log.cloned();
+        if is_other {
+            self.send(Arrival::Gap).await?;
+            return Err(Ended::Anew);
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, block: Block) -> Result<(), Ended> {
+        let place = |id: Option<String>| id.and_then(|id| id.parse().ok()).map(Offset);
+        match block {
+            Block::Place(id) => self.last = place(id).or(self.last),
+            Block::TooBig => self.send(Arrival::Gap).await?,
+            Block::Event { name, .. } if name == "lost" => self.send(Arrival::Gap).await?,
+            Block::Event { data, id, .. } => {
+                let offset = place(id).ok_or_else(|| Ended::Broken("an event without its offset".to_owned()))?;
+                // What a later version tells, and this one does not know, is none of ours to miss.
+                match Event::from_json(&data) {
+                    Ok(event) => self.send(Arrival::Event(Box::new(event), Position::Log(offset))).await?,
+                    Err(error) => {
+                        debug!(url = %self.url, offset = offset.0, %error, "an event is not understood");
+                        self.send(Arrival::Gap).await?;
+                    }
+                }
+                self.last = Some(offset);
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, arrival: Arrival) -> Result<(), Ended> {
+        self.arrivals.send(arrival).await.map_err(|_| Ended::Unread)
+    }
+}
+
+/// Before the next attempt after so many: doubled each time, and somewhere in the upper half of that, so that those who
+/// lost the same server do not come back at once.
+fn pause(failures: u32) -> Duration {
+    let longest = PAUSE.0.saturating_mul(1 << failures.min(16)).min(PAUSE.1);
+    let mut random = [u8::MAX];
+    // Without randomness it is the longest.
+    let _ = SystemRandom::new().fill(&mut random);
+    longest / 2 + longest * u32::from(random[0]) / 510
+}
+
+fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
