@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Following events, wherever they come from: a log in this process, a live feed, Kafka. All three look alike.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::event::Event;
@@ -38,6 +41,30 @@ pub enum Arrival {
 #[derive(Debug)]
 pub struct Follow {
     arrivals: mpsc::Receiver<Arrival>,
+    feedback: Arc<Feedback>,
+}
+
+/// What the reader and what feeds it tell each other beside the arrivals.
+#[derive(Debug, Default)]
+pub(crate) struct Feedback {
+    /// Guards the offsets that were dealt with, by topic and partition; held to write one and to take them all.
+    done: Mutex<BTreeMap<(String, i32), i64>>,
+    /// Messages that were no events of ours.
+    malformed: AtomicU64,
+}
+
+impl Feedback {
+    /// Takes what was dealt with since it was last asked.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn take(&self) -> BTreeMap<(String, i32), i64> {
+        std::mem::take(&mut *self.done.lock())
+    }
+
+    /// A message was no event of ours.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn malformed(&self) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Arrivals that may wait for their reader; the log, the feed or the broker keeps the rest.
@@ -49,7 +76,12 @@ impl Follow {
     /// A follower and what feeds it.
     pub fn channel() -> (mpsc::Sender<Arrival>, Self) {
         let (sender, arrivals) = mpsc::channel(WAITING_MAX);
-        (sender, Self { arrivals })
+        (sender, Self { arrivals, feedback: Arc::default() })
+    }
+
+    #[cfg(feature = "kafka")]
+    pub(crate) fn feedback(&self) -> Arc<Feedback> {
+        Arc::clone(&self.feedback)
     }
 
     /// Follows a log in this process from `from` on.
@@ -62,6 +94,19 @@ impl Follow {
     /// The next; `None` when there will be none.
     pub async fn next(&mut self) -> Option<Arrival> {
         self.arrivals.recv().await
+    }
+
+    /// The event at `position` and all before it are dealt with. A consumer group of Kafka goes on behind it after a
+    /// restart; a log and a feed keep nothing.
+    pub fn done(&self, position: &Position) {
+        if let Position::Kafka { topic, partition, offset } = position {
+            self.feedback.done.lock().insert((topic.clone(), *partition), *offset);
+        }
+    }
+
+    /// Messages so far that were no events of ours and were passed over.
+    pub fn malformed(&self) -> u64 {
+        self.feedback.malformed.load(Ordering::Relaxed)
     }
 }
 

@@ -9,6 +9,8 @@ pub mod event;
 pub mod feed;
 pub mod filter;
 pub mod follow;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod log;
 pub mod metrics;
 pub mod publisher;

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The task of the sink: it hands the log to the brokers and follows what they acknowledge.
+//!
+//! It goes on for ever: brokers that are away are waited for, a client that has broken is made anew and gets what is not
+//! acknowledged once more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use headwater_media::UtcTime;
+use rdkafka::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::warn;
+
+use super::client::{self, Context, Error};
+use super::metrics::{Metrics, Reason};
+use super::outbox::{Outbox, Turn};
+use super::position::Position;
+use super::producer::{Producer, Report, Said, Verdict};
+use super::sink::Left;
+use super::topics;
+use crate::config;
+use crate::event::Kind;
+use crate::log::{Log, Lost, Offset, Record};
+use crate::topic::Topic;
+
+/// Read from the log at once.
+const BATCH: usize = 512;
+/// Batches handed over before reports are heard.
+const BATCHES: usize = 4;
+/// Batches counted or given up in a tick.
+const COUNTED: usize = 32;
+/// How often the position is kept, the backlog measured and bounded.
+const TICK: Duration = Duration::from_millis(200);
+/// How soon brokers are asked for the topics again, and a broken client is made anew; it doubles.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The longest of these.
+const AGAIN_MAX: Duration = Duration::from_secs(16);
+/// How long a topic may refuse events before they are given up rather than hold up the others.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often what was given up is said.
+const SAY: Duration = Duration::from_secs(10);
+
+/// How far handing over got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reached {
+    /// The end of the log.
+    End,
+    /// As much as may fly, or as the client takes.
+    Full,
+    /// There is more; others first.
+    More,
+}
+
+/// The sink's own state.
+pub(super) struct Running {
+    config: config::Kafka,
+    producer_config: ClientConfig,
+    admin_config: ClientConfig,
+    /// Names of the topics, as [`Topic::ALL`].
+    names: [String; 4],
+    log: Arc<Log>,
+    outbox: Outbox,
+    position: Position,
+    metrics: Metrics,
+    /// Made once the topics are looked at.
+    producer: Option<Producer>,
+    generation: u32,
+    reporter: mpsc::UnboundedSender<Report>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    /// Why another client is to be made.
+    broken: Option<Option<RDKafkaErrorCode>>,
+    /// Clients that broke since the last acknowledgement.
+    broken_in_a_row: u32,
+    /// Topics that refuse, since when.
+    refusing: BTreeMap<Topic, Instant>,
+    /// Given up since it was last said, and when that was.
+    given_up: BTreeMap<&'static str, u64>,
+    said: Option<Instant>,
+}
+
+impl Running {
+    pub(super) fn new(
+        config: &config::Kafka,
+        log: Arc<Log>,
+        from: Offset,
+        position: Position,
+        metrics: Metrics,
+    ) -> Result<Self, Error> {
+        let (reporter, reports) = mpsc::unbounded_channel();
+        Ok(Self {
+            producer_config: client::producer(config)?,
+            admin_config: client::admin(config)?,
+            config: config.clone(),
+            names: Topic::ALL.map(|topic| topic.of_prefix(&config.prefix)),
+            log,
+            outbox: Outbox::new(from, config.outbox_bytes_max),
+            position,
+            metrics,
+            producer: None,
+            generation: 0,
+            reporter,
+            reports,
+            broken: None,
+            broken_in_a_row: 0,
+            refusing: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+            said: None,
+        })
+    }
+
+    /// Runs until `finish` tells a deadline, and then until all is acknowledged or the deadline has come.
+    pub(super) async fn run(mut self, mut finish: watch::Receiver<Option<Instant>>) -> Left {
+        let mut end = self.log.end();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ready = self.look_at_topics(Duration::ZERO);
+        loop {
+            if let Some(code) = self.broken.take() {
+                ready = self.begin_anew(code).await;
+            }
+            let reached = self.hand_over();
+            let deadline = *finish.borrow_and_update();
+            let is_done = reached == Reached::End && self.outbox.is_landed();
+            if deadline.is_some_and(|deadline| is_done || Instant::now() >= deadline) {
+                break;
+            }
+            tokio::select! {
+                Some(report) = self.reports.recv() => self.hear(report),
+                // The log outlives this task: its end does not end.
+                _ = end.changed(), if reached == Reached::End => {}
+                () = std::future::ready(()), if reached == Reached::More => tokio::task::yield_now().await,
+                _ = tick.tick() => self.look_after(),
+                made = &mut ready, if self.producer.is_none() && self.broken.is_none() => match made {
+                    Ok(()) => self.make_producer(),
+                    Err(_) => ready = self.look_at_topics(AGAIN_MAX),
+                },
+                _ = finish.changed() => {}
+            }
+        }
+        self.position.keep(self.outbox.position());
+        if let Some(producer) = self.producer.take() {
+            producer.put_away().await;
+        }
+        Left { events: self.outbox.backlog().0 }
+    }
+
+    /// Asks for the topics until brokers have answered.
+    fn look_at_topics(&self, wait: Duration) -> oneshot::Receiver<()> {
+        let (done, ready) = oneshot::channel();
+        let (client, config) = (self.admin_config.clone(), self.config.clone());
+        let context = Context { metrics: self.metrics.clone() };
+        tokio::spawn(topics::look(client, config, context, wait, done));
+        ready
+    }
+
+    fn make_producer(&mut self) {
+        self.generation += 1;
+        let context = Context { metrics: self.metrics.clone() };
+        match Producer::new(&self.producer_config, context, self.generation, self.reporter.clone()) {
+            Ok(producer) => self.producer = Some(producer),
+            Err(error) => self.broken = Some(error.rdkafka_error_code()),
+        }
+    }
+
+    /// Puts the client away; the next one gets what is not acknowledged.
+    async fn begin_anew(&mut self, code: Option<RDKafkaErrorCode>) -> oneshot::Receiver<()> {
+        let wait = (AGAIN * (1 << self.broken_in_a_row.min(8))).min(AGAIN_MAX);
+        self.broken_in_a_row += 1;
+        warn!(code = ?code, wait_ms = wait.as_millis() as u64, "kafka: a new client goes on from what is acknowledged");
+        if let Some(producer) = self.producer.take() {
+            producer.put_away().await;
+        }
+        while let Ok(report) = self.reports.try_recv() {
+            self.hear(report);
+        }
+        self.broken = None;
+        self.outbox.rewind();
+        self.look_at_topics(wait)
+    }
+
+    /// Hands over what may fly.
+    fn hand_over(&mut self) -> Reached {
+        for _ in 0..BATCHES {
+            if self.producer.is_none() || self.broken.is_some() || !self.outbox.has_room() {
+                return Reached::Full;
+            }
+            let records = match self.log.read(self.outbox.next(), BATCH) {
+                Ok(records) if records.is_empty() => return Reached::End,
+                Ok(records) => records,
+                Err(lost) => {
+                    self.lost(lost);
+                    continue;
+                }
+            };
+            for record in &records {
+                if !self.hand(record) {
+                    return Reached::Full;
+                }
+            }
+        }
+        Reached::More
+    }
+
+    /// Hands over one; false if no other may follow now.
+    fn hand(&mut self, record: &Record) -> bool {
+        if self.outbox.turn(record) == Turn::Pass {
+            self.outbox.passed(record);
+            return true;
+        }
+        let Some(producer) = self.producer.as_ref().filter(|_| self.outbox.has_room()) else { return false };
+        match producer.send(&self.names[Topic::of(record.kind) as usize], record) {
+            Said::Full => return false,
+            Said::Taken => self.outbox.sent(record),
+            Said::Refused(code) => {
+                self.outbox.sent(record);
+                self.hear(Report { generation: self.generation, offset: record.offset, result: Err(code) });
+            }
+        }
+        self.broken.is_none()
+    }
+
+    /// What became of one that was handed over.
+    fn hear(&mut self, report: Report) {
+        let code = match report.result {
+            Ok(()) => {
+                if let Some(landed) = self.outbox.land(report.offset) {
+                    let now = UtcTime::from_system(SystemTime::now());
+                    let delay = now.nanos().saturating_sub(landed.stored.nanos()).max(0);
+                    self.metrics.acknowledged(Duration::from_nanos(delay.unsigned_abs()));
+                    self.refusing.remove(&Topic::of(landed.kind));
+                    self.broken_in_a_row = 0;
+                }
+                return;
+            }
+            Err(code) => code,
+        };
+        // What a client that is put away reports of itself is no news.
+        let Some(kind) = self.outbox.flying(report.offset).filter(|_| report.generation == self.generation) else {
+            return;
+        };
+        if matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)) {
+            return;
+        }
+        self.metrics.error(code);
+        match Verdict::of(code) {
+            Verdict::Message => self.refused(report.offset, kind),
+            Verdict::Topic => {
+                let since = *self.refusing.entry(Topic::of(kind)).or_insert_with(Instant::now);
+                if since.elapsed() >= PATIENCE {
+                    self.refused(report.offset, kind);
+                } else {
+                    self.broken = Some(code);
+                }
+            }
+            Verdict::Client => self.broken = Some(code),
+        }
+    }
+
+    fn refused(&mut self, offset: Offset, kind: Kind) {
+        self.outbox.land(offset);
+        self.give_up(Some(kind), Reason::Refused, 1);
+    }
+
+    fn lost(&mut self, lost: Lost) {
+        let events = self.outbox.lost(lost.first);
+        self.give_up(None, Reason::Log, events);
+    }
+
+    fn give_up(&mut self, kind: Option<Kind>, reason: Reason, events: u64) {
+        if events > 0 {
+            self.metrics.dropped(kind, reason, events);
+            *self.given_up.entry(kind.map_or("unknown", Kind::name)).or_default() += events;
+        }
+    }
+
+    /// Keeps the position, measures what waits and bounds it.
+    fn look_after(&mut self) {
+        self.position.keep(self.outbox.position());
+        for _ in 0..COUNTED {
+            match self.log.read(self.outbox.counted(), BATCH) {
+                Ok(records) if records.is_empty() => break,
+                Ok(records) => self.outbox.count(&records),
+                Err(lost) => self.lost(lost),
+            }
+        }
+        for _ in 0..COUNTED {
+            let Some(victim) = self.outbox.victim() else { break };
+            match self.log.read(victim.from, BATCH) {
+                Ok(records) => self.give_up_of(&records),
+                Err(lost) => self.lost(lost),
+            }
+        }
+        let (events, bytes) = self.outbox.backlog();
+        self.metrics.backlog(events, bytes);
+        if !self.given_up.is_empty() && self.said.is_none_or(|said| said.elapsed() >= SAY) {
+            let events: Vec<String> = self.given_up.iter().map(|(kind, events)| format!("{events} {kind}")).collect();
+            warn!(events = events.join(", "), "kafka: events are given up");
+            self.given_up.clear();
+            self.said = Some(Instant::now());
+        }
+    }
+
+    fn give_up_of(&mut self, records: &[Record]) {
+        for record in records {
+            // The parts may be through, and others next: those lie elsewhere.
+            let Some(victim) = self.outbox.victim().filter(|victim| victim.from <= record.offset) else { return };
+            if self.outbox.give_up(victim, record) {
+                self.give_up(Some(record.kind), Reason::Outbox, 1);
+            }
+        }
+    }
+}
