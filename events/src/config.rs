@@ -178,6 +178,15 @@ impl Default for Alerts {
 }
 
 impl Config {
+    /// What the keys of a table are by default that is absent by default.
+    pub fn defaults_below(table: &str) -> Option<serde_json::Value> {
+        match table {
+            "kafka" => serde_json::to_value(Kafka::default()).ok(),
+            "webhook" => serde_json::to_value(Webhook::default()).ok(),
+            _ => None,
+        }
+    }
+
     /// Checks every range; `name` is what the error calls the table.
     ///
     /// # Errors

@@ -231,6 +231,10 @@ impl Configuration for Config {
         &KEYS
     }
 
+    fn defaults_below(path: &str) -> Option<serde_json::Value> {
+        headwater_events::Config::defaults_below(path.strip_prefix("events.")?)
+    }
+
     /// A channel says only what differs.
     fn inherit(table: &mut Table) {
         let Some(defaults) = table.get("defaults").and_then(Value::as_table).cloned() else { return };

@@ -342,11 +342,11 @@ impl Configuration for Config {
         &KEYS
     }
 
-    fn defaults_below(key: &str) -> Option<serde_json::Value> {
-        match key {
+    fn defaults_below(path: &str) -> Option<serde_json::Value> {
+        match path {
             "upstreams" => serde_json::to_value(Upstream::default()).ok(),
             "routes" => serde_json::to_value(Route::default()).ok(),
-            _ => None,
+            _ => headwater_events::Config::defaults_below(path.strip_prefix("events.")?),
         }
     }
 

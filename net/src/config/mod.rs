@@ -32,8 +32,9 @@ pub trait Configuration: Default + Serialize + DeserializeOwned {
     /// Fills in what one table takes from another where it does not say itself.
     fn inherit(_: &mut Table) {}
 
-    /// Values of the tables below `key`, a table of tables by any name, where they do not say otherwise.
-    fn defaults_below(_: &str) -> Option<Value> {
+    /// Values of the tables below the one at `path`, where that is one of tables by any name and they do not say
+    /// otherwise; or of the one at `path` itself, where that is absent by default.
+    fn defaults_below(_path: &str) -> Option<Value> {
         None
     }
 
