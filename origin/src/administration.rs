@@ -13,7 +13,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Map, Value};
 use tracing::{info, warn};
 
-use crate::channel::{Channel, Ledger, Source};
+use crate::channel::{Channel, Ledger, REMOVED, Source};
 use crate::{Origin, config};
 
 /// What the API said of each channel it made: the fields that differ from the defaults.
@@ -178,8 +178,13 @@ impl Origin {
 
     /// Ends a channel, forgets it, its media and its numbering. Its last source; `None` if there is none.
     pub fn remove(&self, name: &str) -> Option<Source> {
+        self.forget(name, REMOVED)
+    }
+
+    /// As [`Self::remove`]; `why` is what followers are told.
+    pub(crate) fn forget(&self, name: &str, why: &'static str) -> Option<Source> {
         let mut made = self.made.lock();
-        let channel = self.close(name)?;
+        let channel = self.close(name, why)?;
         made.remove(&channel.id);
         if let Some(ledger) = self.ledger(&channel.id) {
             ledger.remove();

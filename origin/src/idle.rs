@@ -37,7 +37,7 @@ impl Origin {
             if channel.source() == Source::Push && left {
                 info!(channel = %channel.id, "removed: nothing was pushed to it for {} s", idle.max(window).as_secs());
                 // A push that comes at this moment is answered 503 and begins the channel anew.
-                self.remove(channel.id.as_str());
+                self.forget(channel.id.as_str(), "idle");
             }
         }
     }

@@ -212,10 +212,11 @@ impl Origin {
             .ok()
     }
 
-    /// Ends a channel and lets go of its media; its numbering stays for another of the name.
-    fn close(&self, name: &str) -> Option<Arc<Channel>> {
+    /// Ends a channel and lets go of its media; its numbering stays for another of the name. `why` is what followers are
+    /// told.
+    fn close(&self, name: &str, why: &'static str) -> Option<Arc<Channel>> {
         let (_, channel) = self.channels.remove(name)?;
-        channel.close();
+        channel.close(why);
         Some(channel)
     }
 

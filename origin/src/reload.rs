@@ -9,16 +9,17 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
-use crate::channel::Source;
+use crate::channel::{REMOVED, Source};
 use crate::metrics::OutcomeLabel;
 use crate::{Config, Origin, config};
 
 pub use headwater_net::reload::Kept;
 
 /// Keys that a running origin cannot change beside its listener's, and why.
-const FIXED: [(&str, &str); 5] = [
+const FIXED: [(&str, &str); 6] = [
     ("listen", BOUND),
     ("data_dir", "channels keep their state where they began: restart to keep it elsewhere"),
+    ("events", "the log is open and followed since the start: restart for another"),
     ("ingest.reorder_ms", TAKING),
     ("ingest.reorder_fragments_max", TAKING),
     ("ingest.unpublished_bytes_max", TAKING),
@@ -82,7 +83,7 @@ impl Origin {
             let name = channel.id.as_str();
             match channel.source() {
                 Source::File if !new.channels.contains_key(name) => {
-                    self.close(name);
+                    self.close(name, REMOVED);
                     told.removed.push(name.to_owned());
                 }
                 Source::Push if !new.channels.contains_key(name) => channel.configure(new.defaults.clone()),

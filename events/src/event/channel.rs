@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
-/// A channel is on air: its first part can be fetched.
+/// A channel is on air: its playlists and manifests can be fetched, and parts of every track they list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChannelStarted {
     /// Its name.
@@ -21,12 +21,13 @@ pub struct ChannelStarted {
     pub bits_per_second: u64,
 }
 
-/// A channel has ended and is gone.
+/// Nothing follows on a channel that was on air.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChannelEnded {
     /// Its name.
     pub channel: String,
-    /// `removed` by the API or a reload, `idle`, or `stopped` with the origin.
+    /// `ended` by the API, what it has can still be fetched; `removed` by the API or a reload, or `idle`, nothing can;
+    /// `stopped` with the origin.
     pub reason: String,
 }
 
@@ -59,13 +60,13 @@ pub struct SourceSwitched {
     pub channel: String,
     /// The track.
     pub track: String,
-    /// Who sent it before.
+    /// Who sent it before: the codec, a slash, and which sender of this track it is in the order they came.
     pub from: String,
-    /// Who sends it now.
+    /// Who sends it now, likewise.
     pub to: String,
     /// First segment from there.
     pub sequence: u64,
-    /// Why.
+    /// `coding` of the same sender, or the one before has `ended` or fallen `silent`.
     pub reason: String,
 }
 
@@ -111,14 +112,12 @@ pub struct Marker {
 pub enum Anchor {
     /// The source tells UTC itself.
     Source,
-    /// By the MPD of a push.
-    Mpd,
-    /// By the date of a segment of an HLS push.
-    Date,
+    /// By a pushed manifest: the clock of an MPD, or the date of a segment of an HLS playlist.
+    Manifest,
     /// By the arrival of the first key frame.
     Arrival,
-    /// As before a restart.
-    Ledger,
+    /// The source began anew: right after what it had published.
+    Continued,
 }
 
 /// Where a source's timeline lies on UTC: the ledger of a channel.
@@ -128,9 +127,9 @@ pub struct TimelineAnchored {
     pub channel: String,
     /// Its generation.
     pub generation: u32,
-    /// First segment of that generation.
+    /// First segment of that generation; 0 of the first one.
     pub sequence: u64,
-    /// How it was laid.
+    /// How it was laid, in this run of the origin or before a restart.
     pub anchor: Anchor,
     /// Nanoseconds to add to the source's time for UTC; 0 where the source tells UTC.
     pub offset_ns: i64,

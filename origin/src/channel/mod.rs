@@ -5,6 +5,7 @@ mod budget;
 mod commit;
 mod lag;
 mod ledger;
+mod life;
 mod news;
 mod pacer;
 mod release;
@@ -14,8 +15,8 @@ mod task;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use headwater_events::Publisher;
@@ -124,6 +125,9 @@ pub enum Source {
     Push,
 }
 
+/// Why a channel is closed that somebody took away.
+pub(crate) const REMOVED: &str = "removed";
+
 /// Commands that may wait for a channel; a full queue stops reading from its encoders.
 const COMMANDS_MAX: usize = 256;
 
@@ -155,6 +159,8 @@ pub struct Channel {
     headers: RwLock<HashMap<(TrackId, Generation), Tagged>>,
     view: watch::Sender<Arc<View>>,
     closed: CancellationToken,
+    /// Why, once it is closed.
+    why: OnceLock<&'static str>,
     /// DASH manifests.
     pub manifests: crate::http::Manifests,
     ledger: Option<Ledger>,
@@ -186,6 +192,7 @@ impl Channel {
             headers: RwLock::default(),
             view: watch::Sender::new(Arc::new(View::starting())),
             closed: CancellationToken::new(),
+            why: OnceLock::new(),
             manifests: crate::http::Manifests::default(),
             ledger: context.ledger.clone(),
         });
@@ -245,8 +252,9 @@ impl Channel {
         self.commands.send(command).await.is_ok()
     }
 
-    /// Ends the task and forgets the media; readers get what they have begun.
-    pub fn close(&self) {
+    /// Ends the task and forgets the media; readers get what they have begun. `why` is what followers are told.
+    pub fn close(&self, why: &'static str) {
+        self.why.get_or_init(|| why);
         self.closed.cancel();
     }
 

@@ -46,6 +46,10 @@ impl Task {
         }
         info!(channel = %self.channel.id, "ended");
         self.show();
+        if self.started.is_some() {
+            self.tell_started(now);
+        }
+        self.tell_ended("ended", now);
     }
 
     fn write_out(&mut self, now: UtcTime, tell: bool, is_due: impl Fn(&Self, &TrackId, &Decided) -> bool) {
@@ -60,7 +64,8 @@ impl Task {
                 published |= self.write_next(id, now, tell);
             }
             if published {
-                self.last_part = Some(now);
+                let before = self.last_part.replace(now);
+                self.tell_resumed(before, now);
                 if self.started.is_none() || self.state != State::Live {
                     self.started.get_or_insert(now);
                     self.state = State::Live;

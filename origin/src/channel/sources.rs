@@ -19,11 +19,36 @@ const SILENT: Duration = Duration::from_secs(4);
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     bodies: BTreeMap<u64, Source>,
+    /// Senders there have been.
+    senders: u32,
+    /// The sender whose media comes in objects, if there has been one.
+    of_objects: Option<u32>,
+    on_air: Option<OnAir>,
+}
+
+/// Who is said to send the track.
+#[derive(Debug)]
+struct OnAir {
+    sender: u32,
+    codec: String,
+    last: UtcTime,
+    /// Its body has ended.
+    ended: bool,
+}
+
+/// A track is on air from elsewhere: who it came from and comes from, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Switch {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) reason: &'static str,
 }
 
 #[derive(Debug)]
 struct Source {
     header: Arc<TrackHeader>,
+    /// Who sends it.
+    sender: u32,
     /// An endless body, rather than an object.
     long: bool,
     /// When its last fragment came that was on air.
@@ -45,13 +70,25 @@ pub(super) enum Verdict {
 impl Sources {
     /// A body brings a header, its first or another.
     pub(super) fn header(&mut self, body: u64, header: Arc<TrackHeader>, long: bool) {
-        let source = self.bodies.entry(body).or_insert_with(|| Source {
-            header: Arc::clone(&header),
-            long,
-            last: None,
-            standing_by: false,
-        });
-        source.header = header;
+        if let Some(source) = self.bodies.get_mut(&body) {
+            source.header = header;
+            return;
+        }
+        let sender = self.sender(long);
+        self.bodies.insert(body, Source { header, sender, long, last: None, standing_by: false });
+    }
+
+    /// Which sender a new body is of. One that begins when nobody else is there is the last one's, come back.
+    fn sender(&mut self, long: bool) -> u32 {
+        let back = self.on_air.as_ref().filter(|on_air| long && on_air.ended && self.bodies.is_empty());
+        if let Some(known) = back.map(|on_air| on_air.sender).or(self.of_objects.filter(|_| !long)) {
+            return known;
+        }
+        self.senders = self.senders.saturating_add(1);
+        if !long {
+            self.of_objects = Some(self.senders);
+        }
+        self.senders
     }
 
     /// The header that a body's samples need, if it has one of its own.
@@ -61,7 +98,13 @@ impl Sources {
 
     /// A body has ended.
     pub(super) fn closed(&mut self, body: u64) {
-        self.bodies.remove(&body);
+        let Some(source) = self.bodies.remove(&body) else { return };
+        if let Some(on_air) = &mut self.on_air
+            && source.long
+            && source.sender == on_air.sender
+        {
+            on_air.ended = true;
+        }
     }
 
     /// Whether a fragment of `body`, coded as `header`, is passed on where `on_air` is the coding on air.
@@ -81,6 +124,39 @@ impl Sources {
         source.last = Some(now);
         source.standing_by = false;
         if fits { Verdict::OnAir } else { Verdict::TakesOver }
+    }
+
+    /// Notes that a fragment of `body` was judged so; tells if the track is on air from elsewhere with it. Of senders
+    /// that are alive together the first is said to be on air, until it ends or falls silent.
+    pub(super) fn switch(&mut self, body: u64, verdict: Verdict, now: UtcTime) -> Option<Switch> {
+        let source = self.bodies.get(&body)?;
+        if matches!(verdict, Verdict::StandsBy(_)) {
+            return None;
+        }
+        let sender = source.sender;
+        let Some(on_air) = &mut self.on_air else {
+            let codec = source.header.codec.to_string();
+            self.on_air = Some(OnAir { sender, codec, last: now, ended: false });
+            return None;
+        };
+        let same = on_air.sender == sender;
+        let silent = now.since(on_air.last) >= SILENT;
+        if !same && !on_air.ended && !silent && verdict == Verdict::OnAir {
+            return None;
+        }
+        on_air.last = now;
+        if same && verdict == Verdict::OnAir {
+            on_air.ended = false;
+            return None;
+        }
+        let from = format!("{}/{}", on_air.codec, on_air.sender);
+        let reason = match on_air.ended {
+            _ if same => "coding",
+            true => "ended",
+            false => "silent",
+        };
+        *on_air = OnAir { sender, codec: source.header.codec.to_string(), last: now, ended: false };
+        Some(Switch { from, to: format!("{}/{sender}", on_air.codec), reason })
     }
 }
 
@@ -127,6 +203,45 @@ mod tests {
         assert_eq!(sources.judge(1, &one, &one, at(0)), Verdict::OnAir);
         sources.header(1, Arc::clone(&two), true);
         assert_eq!(sources.judge(1, &two, &one, at(0)), Verdict::TakesOver);
+    }
+
+    #[test]
+    fn a_switch_is_told_when_who_is_on_air_is_another_and_not_when_it_comes_back() {
+        let (one, two) = (coding("bad/init_change_midstream.cmfv", 0), coding("bad/init_change_midstream.cmfv", 1));
+        let told = |switch: Option<Switch>| switch.map(|s| (s.from, s.to, s.reason));
+        let (coded, recoded) = (one.codec.to_string(), two.codec.to_string());
+        let mut sources = Sources::default();
+        for body in [1, 2] {
+            sources.header(body, Arc::clone(&one), true);
+        }
+        for (body, second) in [(1, 0), (2, 0), (1, 1), (2, 1)] {
+            assert_eq!(told(sources.switch(body, Verdict::OnAir, at(second))), None, "both are alive");
+        }
+        sources.closed(1);
+        let ended = (format!("{coded}/1"), format!("{coded}/2"), "ended");
+        assert_eq!(told(sources.switch(2, Verdict::OnAir, at(2))), Some(ended));
+        sources.header(3, Arc::clone(&one), true);
+        assert_eq!(told(sources.switch(3, Verdict::OnAir, at(5))), None);
+        let silent = (format!("{coded}/2"), format!("{coded}/3"), "silent");
+        assert_eq!(told(sources.switch(3, Verdict::OnAir, at(6))), Some(silent));
+        sources.closed(2);
+        sources.closed(3);
+        sources.header(4, Arc::clone(&one), true);
+        assert_eq!(told(sources.switch(4, Verdict::OnAir, at(60))), None, "it is back");
+        sources.header(4, Arc::clone(&two), true);
+        let coding = (format!("{coded}/3"), format!("{recoded}/3"), "coding");
+        assert_eq!(told(sources.switch(4, Verdict::TakesOver, at(61))), Some(coding));
+    }
+
+    #[test]
+    fn objects_of_one_track_are_one_senders() {
+        let one = coding("bad/init_change_midstream.cmfv", 0);
+        let mut sources = Sources::default();
+        for body in 0..5 {
+            sources.header(body, Arc::clone(&one), false);
+            assert_eq!(sources.switch(body, Verdict::OnAir, at(2 * body as i64)), None);
+            sources.closed(body);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::commit::TrackWriter;
 use super::lag::Lag;
+use super::life::Told;
 use super::pacer::Pacer;
 use super::sources::{Sources, Verdict};
 use super::{Channel, Command, Context, State};
@@ -87,6 +88,7 @@ pub(super) struct Task {
     pub(super) settled: bool,
     pub(super) defects: BTreeMap<&'static str, u64>,
     pub(super) ended: bool,
+    pub(super) told: Told,
     lag: Lag,
     /// The origin stops: segments in progress are finished, none is begun.
     pub(super) draining: bool,
@@ -126,6 +128,7 @@ impl Task {
             settled: false,
             defects: BTreeMap::new(),
             ended: false,
+            told: Told::default(),
             lag: Lag::default(),
             draining: false,
         };
@@ -183,6 +186,16 @@ impl Task {
         let held: u64 =
             self.tracks.values().filter_map(|t| t.writer.as_ref()).map(|w| w.edge.store.length_bytes()).sum();
         self.context.memory.remove(held);
+        let now = self.context.clock.now();
+        match self.channel.why.get() {
+            Some(why) => {
+                self.tell_ended(why, now);
+                // NB: nobody finds it by its name any more: what is purged now does not come back.
+                self.tell_purged(now);
+            }
+            None if self.ended => {}
+            None => self.tell_ended("stopped", now),
+        }
         if closed.is_cancelled() {
             self.context.metrics.forget(&self.channel.id, self.tracks.keys(), self.defects.keys().copied());
         }
@@ -267,6 +280,7 @@ impl Task {
         self.keep_budget(now);
         let target = self.channel.view().targets.map_or(Duration::from_secs(6), |t| t.target().to_std() * 3);
         let silent = self.last_part.is_some_and(|at| now.since(at) > target);
+        self.tell_stalled(now);
         if self.state == State::Live && silent {
             warn!(channel = %self.channel.id, "stalled: no part for {} s", target.as_secs());
             self.state = State::Stalled;
@@ -324,7 +338,11 @@ impl Task {
             let next = rest.iter().skip(1).position(|sample| header.contradicted_by(sample).is_some());
             let later = next.map_or_else(Vec::new, |at| rest.split_off(at + 1));
             let mut samples = std::mem::replace(&mut rest, later);
-            match track.sources.judge(body, &header, &track.header, now) {
+            let verdict = track.sources.judge(body, &header, &track.header, now);
+            if let Some(switch) = track.sources.switch(body, verdict, now) {
+                self.tell_switched(id, switch, now);
+            }
+            match verdict {
                 Verdict::OnAir => {}
                 Verdict::TakesOver => self.take_over(id, &header, now),
                 Verdict::StandsBy(begins) => {
@@ -426,6 +444,7 @@ impl Task {
                 Output::Generation { first, generation } => {
                     info!(channel = %self.channel.id, segment = %first, %generation, "discontinuity");
                     self.breaks.push(Break { first, generation });
+                    self.tell_generation(first, generation);
                     self.forget_generations();
                     keep = true;
                     // Its headers can be asked for from now on.
@@ -438,13 +457,17 @@ impl Task {
                     }
                 }
                 Output::Confirmed => keep = true,
-                Output::Reset => self.reset(),
+                Output::Reset => self.reset(now),
                 Output::Defect(track, defect) => {
+                    self.note_cause(defect);
                     let track = track.map_or_else(String::new, |t| t.to_string());
                     warn!(channel = %self.channel.id, track, defect = defect.as_str(), "input defect");
                     self.count_defect(defect.as_str());
                 }
             }
+        }
+        if keep {
+            self.tell_anchored(now);
         }
         if keep && let (Some(ledger), Some(memory)) = (&self.context.ledger, self.assembler.memory()) {
             ledger.keep(&memory);
@@ -479,7 +502,7 @@ impl Task {
     }
 
     /// The grid was guessed wrong within the first GOP: what was published is withdrawn.
-    fn reset(&mut self) {
+    fn reset(&mut self, now: UtcTime) {
         warn!(channel = %self.channel.id, "the GOP does not fit the segment duration that was assumed: starting anew");
         for track in self.tracks.values_mut() {
             track.queue.clear();
@@ -497,6 +520,7 @@ impl Task {
         self.state = State::Starting;
         self.share_edges();
         self.show();
+        self.tell_withdrawn(now);
     }
 
     fn share_edges(&self) {

@@ -117,6 +117,7 @@ impl Task {
         if complete || waited >= targets.segment.to_std() + Duration::from_secs(1) {
             self.settled = true;
             self.show();
+            self.tell_started(now);
         }
     }
 

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use headwater_events::event::{PartReady, SegmentReady};
+use headwater_events::event::{Anchor, PartReady, PurgedBy, SegmentReady};
 use headwater_events::{Arrival, Data, Event, Filter, Follow};
 use headwater_media::UtcTime;
 use headwater_net::tag;
 use http::StatusCode;
 
 use crate::encoder::{Encoder, Source, at};
-use crate::stage::{BASE, Stage, seconds};
+use crate::stage::{BASE, CHANNEL, Stage, seconds, settle};
 
 fn ladder() -> Vec<Source> {
     vec![Source::video("v0"), Source::audio("a0")]
@@ -87,4 +87,138 @@ async fn each_part_and_segment_is_told_once_in_order_when_it_can_be_fetched() {
     let segment = segment.expect("a segment of pictures");
     assert_eq!((segment.parts, segment.duration_ns, segment.start.0), (10, 2_000_000_000, at(6_000)));
     assert!(segment.independent && segment.defects.is_empty());
+}
+
+/// Everything that is told of the channel as a whole.
+const OF_CHANNELS: &str = "channel.*,source.switched,discontinuity,timeline.anchored,purged";
+
+fn types(told: &[Event]) -> Vec<&str> {
+    told.iter().map(|event| event.kind().name()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_is_told_to_be_on_air_to_stall_to_go_on_and_to_end() {
+    let stage = Stage::new();
+    let mut encoder = Encoder::of(&stage, ladder());
+    encoder.until(at(9_000)).await;
+    encoder.feeds.iter_mut().for_each(|feed| feed.muted = true);
+    encoder.until(at(16_000)).await;
+    encoder.feeds.iter_mut().for_each(|feed| feed.muted = false);
+    encoder.until(at(21_000)).await;
+    stage.end_channel().await;
+    let told = stage.told(OF_CHANNELS).await;
+    let expected = ["channel.started", "timeline.anchored", "channel.stalled", "channel.resumed", "channel.ended"];
+    assert_eq!(types(&told), expected, "{told:#?}");
+    for event in &told {
+        match &event.data {
+            Data::TimelineAnchored(d) => {
+                assert_eq!((d.anchor, d.offset_ns, d.segment_ns, d.phase_ns), (Anchor::Source, 0, 2_000_000_000, 0));
+            }
+            Data::ChannelStarted(d) => {
+                assert_eq!((&d.tracks[..], d.segment_ns), (&["v0".to_owned(), "a0".to_owned()][..], 2_000_000_000));
+                assert!(d.bits_per_second > 50_000, "{}", d.bits_per_second);
+                assert!(event.time.0 < at(3_500), "{}", event.time);
+            }
+            Data::ChannelStalled(d) => {
+                let silence = event.time.0.since(d.since.0);
+                assert!(silence > seconds(3) && silence < seconds(4), "{silence:?}");
+                assert_eq!(d.sequence, 850_000_004);
+            }
+            Data::ChannelResumed(d) => assert!((6_900..7_500).contains(&d.stalled_ms), "{}", d.stalled_ms),
+            Data::ChannelEnded(d) => assert_eq!(d.reason, "ended"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_coding_is_told_with_the_segment_it_begins_at() {
+    let stage = Stage::new();
+    let mut encoder = Encoder::of(&stage, ladder());
+    encoder.until(at(9_030)).await;
+    encoder.feed("v0").change(Source::hevc("v0"));
+    encoder.until(at(15_000)).await;
+    let told = stage.told("source.switched,discontinuity,timeline.anchored").await;
+    let [first, switched, broken, anchored] = &told[..] else { panic!("{told:#?}") };
+    assert!(matches!(&first.data, Data::TimelineAnchored(d) if d.generation == 0 && d.sequence == 0));
+    let Data::SourceSwitched(d) = &switched.data else { panic!("{switched:?}") };
+    assert!(d.from.starts_with("avc1.") && d.to.starts_with("hvc1.") && d.reason == "coding", "{d:?}");
+    let Data::Discontinuity(d) = &broken.data else { panic!("{broken:?}") };
+    let listed = stage.media("v0").await;
+    let first = listed.all().find(|segment| segment.discontinuities == 1).expect("a segment of the new coding");
+    assert_eq!((d.generation, d.sequence, &d.reason[..]), (1, first.sequence, "header"));
+    assert_eq!(broken.time.0, at(2_000 * (d.sequence - 850_000_000)));
+    assert!(matches!(&anchored.data, Data::TimelineAnchored(d) if d.generation == 1 && d.sequence == first.sequence));
+    assert_eq!(anchored.time, broken.time);
+}
+
+#[tokio::test(start_paused = true)]
+async fn caches_are_told_to_let_go_of_a_channel_that_was_removed_when_nobody_finds_it() {
+    let stage = Stage::new();
+    let mut encoder = Encoder::of(&stage, ladder());
+    encoder.until(at(5_000)).await;
+    stage.origin.remove(CHANNEL);
+    settle().await;
+    let told = stage.told("channel.ended,purged").await;
+    let [ended, purged] = &told[..] else { panic!("{told:#?}") };
+    assert!(matches!(&ended.data, Data::ChannelEnded(d) if d.reason == "removed"));
+    let Data::Purged(d) = &purged.data else { panic!("{purged:?}") };
+    assert_eq!((d.by, &d.value[..], d.soft), (PurgedBy::Prefix, "/live/news/", false));
+    assert_eq!(stage.get("multivariant.m3u8").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_segment_and_one_that_has_left_are_told() {
+    let stage = Stage::new();
+    let mut encoder = Encoder::of(&stage, ladder());
+    encoder.until(at(8_030)).await;
+    encoder.feed("a0").muted = true;
+    encoder.until(at(20_000)).await;
+    encoder.feed("a0").muted = false;
+    encoder.until(at(50_000)).await;
+    let told = stage.told("segment.lost,segment.expired").await;
+    let listed = stage.media("a0").await;
+    let mut lost = 0;
+    for event in &told {
+        match &event.data {
+            Data::SegmentLost(d) => {
+                assert_eq!((&d.track[..], event.time.0), ("a0", end(d.start.0, d.duration_ns)));
+                lost += 1;
+            }
+            Data::SegmentExpired(d) => {
+                assert_eq!(stage.get(&d.path).await.status, StatusCode::NOT_FOUND, "{}", d.path);
+                assert!(event.time.0 > at(2_000 * (d.sequence - 850_000_000) + 20_000), "{event:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(lost >= 3, "{told:#?}");
+    let gone = |track: &str| {
+        let of = told.iter().filter_map(|event| match &event.data {
+            Data::SegmentExpired(d) if d.track == track => Some(d.sequence),
+            _ => None,
+        });
+        of.collect::<Vec<u64>>()
+    };
+    let (pictures, sound) = (gone("v0"), gone("a0"));
+    assert_eq!(pictures, (850_000_000..850_000_000 + pictures.len() as u64).collect::<Vec<_>>());
+    assert!(pictures.len() > 3 && sound.len() > 1 && sound.iter().all(|n| *n < listed.sequence));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_tells_what_is_whole_by_then_and_that_nothing_follows() {
+    let stage = Stage::new();
+    let mut encoder = Encoder::of(&stage, ladder());
+    encoder.until(at(9_000)).await;
+    stage.begin_stop();
+    encoder.until(at(11_000)).await;
+    let told = stage.told("segment.ready,channel.ended").await;
+    assert!(matches!(&told[told.len() - 1].data, Data::ChannelEnded(d) if d.reason == "stopped"), "{told:#?}");
+    for track in ["v0", "a0"] {
+        let last = told.iter().filter_map(|event| match &event.data {
+            Data::SegmentReady(d) if d.track == track => Some(d.sequence),
+            _ => None,
+        });
+        assert_eq!(last.max(), Some(850_000_004), "{track}");
+    }
 }

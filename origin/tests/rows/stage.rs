@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use headwater_events::event::Role;
-use headwater_events::{Filter, Follow, Offset, Publisher};
+use headwater_events::event::{Kinds, Role};
+use headwater_events::{Arrival, Event, Filter, Follow, Offset, Publisher};
 use headwater_media::UtcTime;
 use headwater_net::Shutdown;
 use headwater_net::listener::Connection;
@@ -85,6 +85,17 @@ impl Stage {
     /// Follows what it tells from its first event on.
     pub(crate) fn events(&self, filter: Filter) -> Follow {
         Follow::log(Arc::clone(self.publisher.log()), filter, Offset(0))
+    }
+
+    /// What it has told so far, of these types.
+    pub(crate) async fn told(&self, kinds: &str) -> Vec<Event> {
+        let kinds = Kinds::read(kinds).expect("names of types");
+        let mut follow = self.events(Filter { kinds, ..Filter::default() });
+        let mut told = Vec::new();
+        while let Ok(Some(Arrival::Event(event, _))) = tokio::time::timeout(millis(1), follow.next()).await {
+            told.push(*event);
+        }
+        told
     }
 
     /// Stops the origin's tasks, as the end of its process would.

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Two origins of one channel: what both have seen they tell in the same bytes, whenever each of them began.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use headwater_events::{Data, Event};
 use headwater_origin::Clock;
 use http::StatusCode;
 
 use crate::encoder::{Encoder, Source, at};
-use crate::stage::{BASE, Stage, folder, millis, seconds, settings};
+use crate::stage::{BASE, CHANNEL, Stage, folder, millis, seconds, settings};
 
 const TRACKS: [&str; 3] = ["v0", "v1", "a0"];
 
@@ -127,6 +128,41 @@ async fn a_change_of_coding_is_told_alike_by_both() {
         assert_same_objects(&one, &other, "after a change of coding").await;
     }
     assert_eq!(one.media("a0").await.all().last().map(|s| s.discontinuities), Some(3));
+}
+
+/// What is of the media, whoever tells it.
+const OF_MEDIA: &str = "part.ready,segment.ready,segment.lost,discontinuity,timeline.anchored";
+
+async fn told_by_id(stage: &Stage) -> BTreeMap<String, Event> {
+    let told = stage.told(OF_MEDIA).await;
+    let count = told.len();
+    let by_id: BTreeMap<String, Event> = told.into_iter().map(|event| (event.id.clone(), event)).collect();
+    assert_eq!(by_id.len(), count, "no id is told twice");
+    by_id
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_tell_the_same_events_whenever_they_began() {
+    let (one, other) = (Stage::new(), Stage::new());
+    let mut encoder = Encoder::from(one.clock, BASE, ladder());
+    encoder.connect(&one);
+    encoder.until(at(7_130)).await;
+    encoder.connect(&other);
+    encoder.until(at(20_930)).await;
+    encoder.feed("v0").change(Source::hevc("v0"));
+    encoder.until(at(40_110)).await;
+    let (one, other) = (told_by_id(&one).await, told_by_id(&other).await);
+    for (id, event) in &other {
+        let twin = one.get(id).unwrap_or_else(|| panic!("{id} is told by one alone"));
+        assert_eq!(twin.data, event.data, "{id}");
+        // The first generation has no begin that they could agree on.
+        let first = matches!(&event.data, Data::TimelineAnchored(d) if d.generation == 0);
+        assert!(first || twin.time == event.time, "{id}: {} and {}", twin.time, event.time);
+    }
+    let later = one.values().filter(|event| event.time.0 > at(10_000));
+    let alone: Vec<&str> = later.map(|event| event.id.as_str()).filter(|id| !other.contains_key(*id)).collect();
+    assert!(alone.is_empty() && other.len() > 400, "{alone:?} of {}", other.len());
+    assert!(other.contains_key(&format!("discontinuity:{CHANNEL}@1")));
 }
 
 #[tokio::test(start_paused = true)]
