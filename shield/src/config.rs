@@ -48,6 +48,8 @@ pub struct Config {
     pub routes: BTreeMap<String, Route>,
     /// What becomes of events: of this shield's own, where it does not run beside an origin whose log it shares.
     pub events: headwater_events::Config,
+    /// Whose events are acted on, and how.
+    pub follow: Follow,
     /// Other shields beside this one.
     pub siblings: Siblings,
     /// Bounds of what edges may ask for.
@@ -185,6 +187,37 @@ pub struct Route {
     pub hold_ms: u32,
 }
 
+/// Whose events are acted on, and how. A shield in the process of an origin follows that one by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Follow {
+    /// Feeds of events: `http://` or `https://`, an authority and the path, most often `/events`.
+    #[schema(example = json!(["http://127.0.0.1:8080/events", "http://127.0.0.1:8090/events"]))]
+    pub from: Vec<String>,
+    /// Follow the brokers of `[events.kafka]` too.
+    pub kafka: bool,
+    /// What is fetched when an event tells that it is there, before an edge asks: `all`, `asked` (of tracks that an edge
+    /// asked for in the last two minutes), or `off`.
+    pub prefetch: Prefetch,
+    /// Parts are fetched too, not only whole segments.
+    pub parts: bool,
+    /// Objects that are fetched so at once; sixteen times as many wait, and of those the oldest goes for another.
+    pub prefetches_max: usize,
+}
+
+/// What is fetched before an edge asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Prefetch {
+    /// Everything that events tell of.
+    All,
+    /// What belongs to a track that an edge asked for lately.
+    #[default]
+    Asked,
+    /// Nothing.
+    Off,
+}
+
 /// Other shields beside this one: a miss is asked of the one that a key belongs to before an origin is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -242,6 +275,7 @@ impl Default for Config {
             upstreams: BTreeMap::new(),
             routes: BTreeMap::new(),
             events: headwater_events::Config::default(),
+            follow: Follow::default(),
             siblings: Siblings::default(),
             limits: Limits::default(),
             http: Http::default(),
@@ -306,6 +340,12 @@ impl Default for Route {
             token_keys: Vec::new(),
             hold_ms: 3_000,
         }
+    }
+}
+
+impl Default for Follow {
+    fn default() -> Self {
+        Self { from: Vec::new(), kafka: false, prefetch: Prefetch::Asked, parts: true, prefetches_max: 64 }
     }
 }
 

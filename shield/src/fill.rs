@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::object::Object;
 use crate::semantics::Selector;
@@ -84,13 +84,14 @@ pub struct Fill {
     stage: watch::Sender<Stage>,
     /// What came for one alone; the request that began the fill takes it.
     answer: Mutex<Option<Answer>>,
+    nudge: Notify,
 }
 
 impl Fill {
     /// A fill, and a place at it: without anybody's place it may be given up.
     pub fn begin() -> (Arc<Self>, Waiting) {
         let (stage, waiting) = watch::channel(Stage::Asking);
-        let fill = Arc::new(Self { stage, answer: Mutex::new(None) });
+        let fill = Arc::new(Self { stage, answer: Mutex::new(None), nudge: Notify::new() });
         (Arc::clone(&fill), Waiting { fill, stage: waiting })
     }
 
@@ -102,6 +103,16 @@ impl Fill {
     /// Waits until nobody waits.
     pub async fn deserted(&self) {
         self.stage.closed().await;
+    }
+
+    /// What it waits for is there, an event tells: worth asking again.
+    pub fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// Waits for a [nudge](Self::nudge); one that came before counts.
+    pub async fn nudged(&self) {
+        self.nudge.notified().await;
     }
 
     /// Tells everybody of the answer.

@@ -225,6 +225,8 @@ impl Asking<'_> {
             epoch: self.shield.purges.epoch(),
             behind: Vec::new(),
             of_sibling: self.of_sibling,
+            version: self.shield.following.version(self.route, self.target.host, self.target.path, kind),
+            ahead: false,
         }
     }
 
@@ -276,6 +278,7 @@ impl Asking<'_> {
     }
 
     async fn share(&self, object: &Object, handling: &Handling, detail: Option<&'static str>) -> Response<Body> {
+        object.asked(Instant::now());
         let request = RequestHead { method: &self.request.method, headers: &self.request.headers };
         of_object(&request, object, handling, detail).await
     }

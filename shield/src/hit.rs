@@ -110,6 +110,7 @@ fn find<'a, 'b>(
         return None;
     }
     object.touch();
+    object.asked(now);
     Some(Found { route, object, whole, ttl, now })
 }
 

@@ -8,6 +8,7 @@ pub mod config;
 mod durable;
 mod edge;
 pub mod fill;
+pub mod follow;
 mod gate;
 pub mod guard;
 mod handler;
@@ -49,6 +50,7 @@ pub use config::Config;
 pub use reload::Told;
 
 use crate::edge::Edges;
+use crate::follow::Following;
 use crate::guard::Guard;
 use crate::index::{Index, Slot};
 use crate::live::Marks;
@@ -119,6 +121,8 @@ pub struct Shield {
     disk: Option<store::Disk>,
     /// Who is told what changed.
     publisher: Publisher,
+    /// What is known by events, and what they have begun.
+    following: Following,
     shutdown: Shutdown,
 }
 
@@ -192,6 +196,7 @@ impl Shield {
                 edges: Edges::new(marks(cache.disk_dir.as_deref())),
                 identity,
                 tally: Arc::default(),
+                following: Following::new(publisher.source().clone(), &metrics.followed),
                 metrics,
                 log: ArcSwapOption::new(log),
                 here: here.cloned(),
@@ -213,6 +218,9 @@ impl Shield {
         tokio::spawn(siblings.run(shutdown.clone()));
         shutdown.spawn(sweep(Arc::downgrade(&shield), shutdown.clone()));
         shutdown.spawn(edge::follow(Arc::downgrade(&shield), kept, shutdown.clone()));
+        if shield.here.is_some() {
+            shield.follow_here(&shield.publisher);
+        }
         Ok(shield)
     }
 

@@ -105,6 +105,12 @@ labels! {
     }
 }
 
+// After the macro that it uses.
+mod followed;
+
+pub(crate) use followed::SourceLabel;
+pub use followed::{Ahead, Followed, Ignored};
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FillLabel {
     upstream: String,
@@ -222,6 +228,8 @@ pub struct Metrics {
     pub resumed: Counter,
     /// Purges that were asked for.
     pub purges: Counter,
+    /// What came of events.
+    pub followed: Arc<Followed>,
     /// What is looked at when it is asked for.
     pub(crate) scraped: Scraped,
 }
@@ -312,12 +320,14 @@ impl Metrics {
             filling: Gauge::default(),
             resumed: Counter::default(),
             purges: Counter::default(),
+            followed: Arc::default(),
             scraped: Scraped::default(),
         };
         let mut root = Registry::default();
         let mut declaring = Declaring::new(&mut root, "headwater_shield");
         this.declare(&mut declaring);
         this.declare_upstreams(&mut declaring);
+        this.followed.declare(&mut declaring);
         let declared = declaring.finish();
         root.register_collector(Box::new(Process::new()));
         this.declared = declared;

@@ -15,7 +15,9 @@ use headwater_net::h1::Prepared;
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
+use crate::follow::Standing;
 use crate::metrics;
 use crate::semantics::Policy;
 use crate::store::{Charge, Epoch, Kind, Purges, Resident, Tags};
@@ -23,7 +25,7 @@ use crate::tail::{Outlet, Rest, Tail};
 use crate::whole::Whole;
 
 /// The head of an answer as it is held.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Head {
     /// Its status.
     pub status: StatusCode,
@@ -33,6 +35,8 @@ pub struct Head {
     pub origin: Arc<str>,
     /// What the requests of its channel are counted by.
     pub channel: Option<Arc<metrics::Channel>>,
+    /// How it stands towards events, where they are followed.
+    pub(crate) standing: Option<Standing>,
 }
 
 /// An answer that may serve more than one request.
@@ -50,6 +54,8 @@ pub struct Object {
     pub origin: Arc<str>,
     /// What the requests of its channel are counted by.
     pub channel: Option<Arc<metrics::Channel>>,
+    /// How it stands towards events, where they are followed.
+    standing: Option<Standing>,
     /// What it can be purged by, beside its key.
     pub tags: Tags,
     /// Purges up to this one are known not to concern it.
@@ -63,10 +69,10 @@ pub struct Object {
 impl Object {
     /// An answer with this head, whose fill began at `epoch`.
     pub fn new(head: Head, policy: Policy, content: Arc<Content>, tags: Tags, epoch: Epoch) -> Self {
-        let Head { status, headers, origin, channel } = head;
+        let Head { status, headers, origin, channel, standing } = head;
         let (epoch, outdated) = (AtomicU64::new(epoch.0), AtomicBool::new(false));
         let prepared = OnceLock::new();
-        Self { status, headers, policy, content, origin, channel, tags, epoch, outdated, prepared }
+        Self { status, headers, policy, content, origin, channel, standing, tags, epoch, outdated, prepared }
     }
 
     /// Purges up to this one are known not to concern it.
@@ -92,9 +98,16 @@ impl Object {
         self.outdated.store(true, Ordering::Relaxed);
     }
 
-    /// True once it was purged softly.
+    /// True once it was purged softly, and for a playlist that an event has made old.
     pub fn is_outdated(&self) -> bool {
-        self.outdated.load(Ordering::Relaxed)
+        self.outdated.load(Ordering::Relaxed) || self.standing.as_ref().is_some_and(Standing::is_superseded)
+    }
+
+    /// A request is answered with it: what is asked for is fetched ahead.
+    pub(crate) fn asked(&self, now: Instant) {
+        if let Some(standing) = &self.standing {
+            standing.asked(now);
+        }
     }
 
     /// Says that it was asked for.

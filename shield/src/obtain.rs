@@ -8,11 +8,14 @@ use http::StatusCode;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
-use crate::fill::Failure;
+use crate::fill::{Failure, Fill};
 use crate::object::Object;
 use crate::route::{self, Kind};
 use crate::task::Errand;
 use crate::upstream::{Answer, Ask, OriginId};
+
+/// Events that an object is there, for one fill that waits for it; what is told more often is not believed.
+const NUDGES_MAX: u32 = 4;
 
 /// What a fill got.
 pub(crate) enum Obtained {
@@ -24,14 +27,14 @@ pub(crate) enum Obtained {
 
 impl Errand {
     /// Asks, the nearest first.
-    pub(crate) async fn obtained(&self) -> Result<Obtained, Failure> {
+    pub(crate) async fn obtained(&self, fill: &Fill) -> Result<Obtained, Failure> {
         if let Some(object) = self.shelved().await {
             return Ok(Obtained::Stored(object));
         }
         if let Some(answer) = self.of_another_shield().await {
             return Ok(Obtained::Answer(Box::new(answer)));
         }
-        self.of_origins().await.map(|answer| Obtained::Answer(Box::new(answer)))
+        self.of_origins(fill).await.map(|answer| Obtained::Answer(Box::new(answer)))
     }
 
     /// What the sibling has that the key belongs to, or gets for both of us.
@@ -50,7 +53,7 @@ impl Errand {
     }
 
     /// Asks the origins, and again while the answer is that what comes next is not there yet.
-    pub(crate) async fn of_origins(&self) -> Result<Answer, Failure> {
+    pub(crate) async fn of_origins(&self, fill: &Fill) -> Result<Answer, Failure> {
         if let Some(channel) = self.channel() {
             channel.asked();
         }
@@ -59,13 +62,16 @@ impl Errand {
         }
         let mut answer = self.route.group.ask(&self.ask).await?;
         let deadline = Instant::now() + self.route.hold();
-        while answer.head.status == StatusCode::NOT_FOUND && self.ask.at_edge {
+        let mut nudges = NUDGES_MAX;
+        while answer.head.status == StatusCode::NOT_FOUND && self.ask.at_edge && !self.ahead {
             let Some(next) = self.shield.edges.next(&self.route, &self.host, &self.path) else { break };
             let channel = route::channel(&self.path);
             let state = self.shield.state.load_full();
             let Ok(_held) = state.guard.hold(&self.route.tenant, channel) else { break };
-            if tokio::time::timeout_at(deadline, next.published()).await.is_err() {
-                break;
+            tokio::select! {
+                () = next.published() => {}
+                () = fill.nudged(), if nudges > 0 => nudges -= 1,
+                () = tokio::time::sleep_until(deadline) => break,
             }
             answer = self.route.group.ask(&self.ask).await?;
         }

@@ -165,6 +165,11 @@ impl Route {
         text.parse().unwrap_or_else(|_| PathAndQuery::from_static("/"))
     }
 
+    /// The hosts that it serves, in lower case, without port; none: any.
+    pub(crate) fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
     /// How long anything may take: its group's longest answer, and what may be held before it begins.
     pub fn patience(&self) -> Duration {
         let settings = self.group.patience();

@@ -67,7 +67,7 @@ pub(crate) async fn take(
     let whole = Whole::of(body);
     let charge = shield.memory.charge(whole.length_bytes()).ok()?;
     let status = StatusCode::from_u16(written.status).ok()?;
-    let head = Head { status, headers, origin: written.origin.into(), channel };
+    let head = Head { status, headers, origin: written.origin.into(), channel, standing: None };
     let content = Arc::new(Content::whole(whole));
     let object = Arc::new(Object::new(head, policy, content, tags, epoch));
     if object.purged(key, &shield.purges).is_some() {

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use crate::Shield;
 use crate::arriving::{Arriving, Broken, UNKNOWN_STEP_BYTES};
 use crate::fill::{By, Failure, Fill, Ready};
+use crate::follow::{Standing, Version};
 use crate::index::{Lead, Variant};
 use crate::metrics::{self, Ended, Filled};
 use crate::object::{Content, Head, Object};
@@ -50,6 +51,10 @@ pub(crate) struct Errand {
     pub(crate) behind: Vec<OriginId>,
     /// A sibling asks: no other sibling is asked for it.
     pub(crate) of_sibling: bool,
+    /// Of a playlist, where events are followed: what they had told before it began.
+    pub(crate) version: Option<(Version, u64)>,
+    /// Nobody asks: an event told of it. What is not there is left to whoever asks.
+    pub(crate) ahead: bool,
 }
 
 impl Errand {
@@ -59,7 +64,7 @@ impl Errand {
         let mut counted = self.route.fills.begin(&self.shield.metrics.filling);
         let asked = tokio::select! {
             biased;
-            asked = self.obtained() => asked,
+            asked = self.obtained(&fill) => asked,
             // Nobody is left who waits for what an origin is holding: its place there is worth more.
             () = fill.deserted(), if self.ask.held => return,
             // A stop does not wait for what may come next.
@@ -69,6 +74,11 @@ impl Errand {
             }
         };
         counted.ended = match asked {
+            // NB: given up, not told: who joined meanwhile asks as if no event had come, and waits if that is worth it.
+            Ok(Obtained::Answer(answer)) if self.ahead && answer.head.status != StatusCode::OK => {
+                counted.ended = Ended::with(Filled::Failed);
+                return;
+            }
             Ok(Obtained::Answer(answer)) => {
                 counted.first_byte(answer.received.instant.saturating_duration_since(answer.requested.instant));
                 self.take(&lead, &fill, *answer).await
@@ -85,6 +95,11 @@ impl Errand {
     pub(crate) fn channel(&self) -> Option<Arc<metrics::Channel>> {
         let channel = || self.shield.metrics.channel(&self.route.tenant, route::channel(&self.path));
         self.route.settings.live.then(channel)
+    }
+
+    /// How what comes stands towards events.
+    fn standing(&self) -> Option<Standing> {
+        self.shield.following.standing(&self.route, &self.host, &self.path, self.version, self.ahead)
     }
 
     /// No answer: what is held may do, if it may be served while the origin fails.
@@ -109,7 +124,7 @@ impl Errand {
         for condition in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
             again.ask.headers.remove(condition);
         }
-        match again.of_origins().await {
+        match again.of_origins(fill).await {
             Ok(answer) => Box::pin(again.take(lead, fill, answer)).await,
             Err(failure) => self.failed(lead, failure),
         }
@@ -221,8 +236,14 @@ impl Errand {
         };
         fields::for_storage(&mut headers, received.1);
         let headers = fields::owned(&headers);
-        let head =
-            Head { status: held.status, headers, origin: self.origin_name(answer.origin), channel: self.channel() };
+        let standing = self.standing();
+        let head = Head {
+            status: held.status,
+            headers,
+            origin: self.origin_name(answer.origin),
+            channel: self.channel(),
+            standing,
+        };
         Some(Arc::new(Object::new(head, policy, Arc::clone(&held.content), held.tags.clone(), self.epoch)))
     }
 
@@ -264,7 +285,9 @@ impl Errand {
             }
         }
         tags.add_path(&self.route.tenant, &self.path);
-        let head = Head { status: head.status, headers, origin: self.origin_name(origin), channel: self.channel() };
+        let standing = if head.status.is_success() { self.standing() } else { None };
+        let head =
+            Head { status: head.status, headers, origin: self.origin_name(origin), channel: self.channel(), standing };
         Arc::new(Object::new(head, policy, content, tags, self.epoch))
     }
 

@@ -62,6 +62,7 @@ fn look(shield: &Shield, scraped: &Scraped) {
     if let Some(log) = &*shield.log.load() {
         told(&scraped.log_dropped, log.dropped());
     }
+    shield.following.look();
     #[cfg(feature = "disk")]
     if let Some(disk) = &shield.disk {
         let counts = disk.counts();

@@ -52,6 +52,7 @@ pub(super) fn whole(config: &Config) -> Checked {
     }
     apart(config)?;
     config.events.check("events")?;
+    follow(config)?;
     siblings(&config.siblings)?;
     limits(&config.limits)
 }
@@ -150,6 +151,25 @@ fn apart(config: &Config) -> Checked {
         }
     }
     Ok(())
+}
+
+fn follow(config: &Config) -> Checked {
+    let (table, follow) = (Table("follow"), &config.follow);
+    for (at, feed) in follow.from.iter().enumerate() {
+        let expected = "http:// or https://, an authority and a path, as http://origin.example:8080/events";
+        table.holds("from", is_feed(feed), expected, &format!("{feed:?}"))?;
+        table.holds("from", !follow.from[..at].contains(feed), "each feed once", &format!("{feed:?} twice"))?;
+    }
+    let brokers = config.events.kafka.is_some() || !follow.kafka;
+    table.holds("kafka", brokers, "the brokers of events.kafka beside it", &"none")?;
+    table.at_least("prefetches_max", follow.prefetches_max, 1, "1 or more")
+}
+
+/// A server and a path.
+fn is_feed(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let Some((authority, path)) = rest.find('/').map(|at| rest.split_at(at)) else { return false };
+    is_server(&format!("{scheme}://{authority}")) && is_path(path)
 }
 
 fn siblings(siblings: &Siblings) -> Checked {

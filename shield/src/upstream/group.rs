@@ -248,6 +248,11 @@ impl Group {
         self.members.load().origins.iter().find(|origin| *origin.name == *name).map(|origin| origin.id)
     }
 
+    /// The origin whose address, as configured, fits.
+    pub(crate) fn find(&self, fits: impl Fn(&str) -> bool) -> Option<OriginId> {
+        self.members.load().origins.iter().find(|origin| fits(&origin.name)).map(|origin| origin.id)
+    }
+
     /// Changes whenever an origin goes down or comes up, begins to stall, or the configuration is another.
     pub fn news(&self) -> watch::Receiver<u64> {
         self.known.news.subscribe()

@@ -12,6 +12,8 @@ use std::task::{Context, Poll, Waker};
 
 use axum::body::Body;
 use bytes::Bytes;
+use headwater_events::event::Role;
+use headwater_events::{Publisher, Source};
 use headwater_net::Shutdown;
 use headwater_net::listener::Connection;
 use headwater_shield::store::{Kind, Purge};
@@ -31,6 +33,8 @@ const SETTLED: usize = 500;
 /// A shield and the origin that it asks.
 pub(crate) struct Here {
     pub(crate) shield: Arc<Shield>,
+    /// What that origin publishes by.
+    pub(crate) publisher: Publisher,
     seen: Arc<Mutex<Vec<Seen>>>,
     shutdown: Shutdown,
 }
@@ -79,17 +83,10 @@ impl Here {
             async move { Ok::<_, Infallible>(answer.await) }
         }));
         let shutdown = Shutdown::new();
-        let shield = Shield::start(
-            config,
-            Some(&origin),
-            headwater_events::Publisher::memory(headwater_events::Source::new(
-                headwater_events::event::Role::Shield,
-                "test",
-            )),
-            shutdown.clone(),
-        )
-        .expect("a configuration in order");
-        Self { shield, seen, shutdown }
+        let publisher = Publisher::memory(Source::new(Role::Origin, "test"));
+        let shield = Shield::start(config, Some(&origin), publisher.of(Role::Shield), shutdown.clone())
+            .expect("a configuration in order");
+        Self { shield, publisher, seen, shutdown }
     }
 
     /// Requests that the origin saw.

@@ -13,6 +13,7 @@ mod cancellation;
 mod disk;
 mod fills;
 mod flight;
+mod follow;
 mod freshness;
 mod guarded;
 mod harness;

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Acting on events instead of asking: what became ready is fetched before an edge asks, playlists that it made old are
+//! known to be old, purges are carried out, and an origin that says that it brings nothing is left for its twin.
+//!
+//! Events only ever bring something forward. Every lifetime, check and wait holds without them, so what a feed loses,
+//! repeats, delays or invents costs hits or a few requests, never a wrong answer. A fill that an event begins is a fill
+//! like any other: of its key's slot, found by whoever asks meanwhile.
+
+mod act;
+mod audience;
+mod prefetch;
+mod source;
+mod standing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use headwater_events::event::Kinds;
+use headwater_events::{Filter, Follow, Publisher, Source};
+use parking_lot::Mutex;
+
+use crate::Shield;
+use crate::metrics::{Followed, SourceLabel, told};
+use crate::route::{Kind, Route};
+
+use audience::Audiences;
+use prefetch::Queue;
+use source::Feeding;
+
+pub use source::Via;
+pub(crate) use standing::{Standing, Version};
+
+/// What is known by events, and what they have begun.
+#[derive(Debug)]
+pub(crate) struct Following {
+    /// Whose events are not news here.
+    own: Source,
+    /// Events come from somewhere; without any nothing is noted.
+    is_on: AtomicBool,
+    audiences: Audiences,
+    queue: Queue,
+    /// Held to add or list a source.
+    sources: Mutex<Vec<Arc<Feeding>>>,
+    counts: Arc<Followed>,
+}
+
+impl Following {
+    /// Nothing is followed yet.
+    pub(crate) fn new(own: Source, counts: &Arc<Followed>) -> Self {
+        Self {
+            own,
+            is_on: AtomicBool::new(false),
+            audiences: Audiences::new(),
+            queue: Queue::default(),
+            sources: Mutex::default(),
+            counts: Arc::clone(counts),
+        }
+    }
+
+    /// Reads what metrics tell of the moment.
+    pub(crate) fn look(&self) {
+        let (running, waiting) = self.queue.len();
+        self.counts.running.set(i64::try_from(running).unwrap_or(i64::MAX));
+        self.counts.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        for feeding in self.sources.lock().iter() {
+            let label = SourceLabel { source: feeding.via.name().to_owned() };
+            self.counts.up.get_or_create(&label).set(i64::from(feeding.flows()));
+            told(&self.counts.gaps.get_or_create(&label), feeding.gaps());
+        }
+    }
+
+    /// What had been told of a playlist before its origin is asked.
+    pub(crate) fn version(&self, route: &Route, host: &str, path: &str, kind: Kind) -> Option<(Version, u64)> {
+        if kind != Kind::Playlist || !route.settings.live || !self.is_on.load(Ordering::Relaxed) {
+            return None;
+        }
+        let version = Version::of(path);
+        // NB: an audience that is made later counts from 0 too.
+        let told = self.audiences.find(route, host, path).map_or(0, |audience| audience.version(version));
+        Some((version, told))
+    }
+
+    /// How an answer stands towards events; `ahead`: nobody has asked for it.
+    pub(crate) fn standing(
+        &self,
+        route: &Route,
+        host: &str,
+        path: &str,
+        version: Option<(Version, u64)>,
+        ahead: bool,
+    ) -> Option<Standing> {
+        if !route.settings.live || !self.is_on.load(Ordering::Relaxed) {
+            return None;
+        }
+        let audience = self.audiences.open(route, host, path)?;
+        Some(Standing::new(audience, version, ahead, &self.counts))
+    }
+}
+
+impl Shield {
+    /// Acts on the events that `follow` brings, until there are no more.
+    pub fn follow(self: &Arc<Self>, via: Via, follow: Follow) {
+        let feeding = Feeding::new(via);
+        self.following.is_on.store(true, Ordering::Relaxed);
+        self.following.sources.lock().push(Arc::clone(&feeding));
+        let running = source::run(Arc::downgrade(self), feeding, follow, self.shutdown.clone());
+        self.shutdown.spawn(running);
+    }
+
+    /// Follows what this process publishes, from now on.
+    pub(crate) fn follow_here(self: &Arc<Self>, publisher: &Publisher) {
+        let log = publisher.log();
+        let end = *log.end().borrow();
+        self.follow(Via::Here, Follow::log(Arc::clone(log), Filter { kinds: Kinds::ALL, channels: Vec::new() }, end));
+    }
+}
