@@ -11,6 +11,7 @@ pub mod filter;
 pub mod follow;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod load;
 pub mod log;
 pub mod metrics;
 pub mod publisher;
@@ -22,6 +23,7 @@ pub use config::Config;
 pub use event::{Data, Event, Kind, Source};
 pub use filter::Filter;
 pub use follow::{Arrival, Follow, Position};
+pub use load::Load;
 pub use log::{Log, Offset, Record};
 pub use metrics::Metrics;
 pub use publisher::Publisher;

@@ -10,6 +10,7 @@ pub mod gzip;
 pub mod h1;
 pub mod limits;
 pub mod listener;
+pub mod machine;
 pub mod metrics;
 pub mod network;
 mod places;
@@ -21,8 +22,10 @@ pub mod shutdown;
 pub mod signature;
 pub mod tag;
 pub mod tls;
+pub mod traffic;
 mod watched;
 
 pub use growing::Growing;
+pub use machine::Machine;
 pub use network::Network;
 pub use shutdown::Shutdown;

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::traffic::Traffic;
+
 /// Bounds of a listener.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -67,10 +69,12 @@ impl Default for Limits {
 /// How often a refusal of one kind is worth a log line.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
-/// Refusals by the bound that made them, and how many connections are open.
+/// Refusals by the bound that made them, how many connections are open, and what passes through them.
 #[derive(Debug, Default)]
 pub struct Tally {
     open: AtomicUsize,
+    open_max: AtomicUsize,
+    traffic: Traffic,
     /// Guards the counts; held to count one. Bounds are named in the code, so the table has an end.
     refused: Mutex<BTreeMap<&'static str, Refused>>,
 }
@@ -107,6 +111,21 @@ impl Tally {
     /// Connections open now.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections that may be open; 0 until a listener is bound.
+    pub fn open_max(&self) -> usize {
+        self.open_max.load(Ordering::Relaxed)
+    }
+
+    /// What passes through the connections.
+    pub const fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Says how many connections a listener takes; of several listeners the largest bound is told.
+    pub(crate) fn bounded(&self, connections_max: usize) {
+        self.open_max.fetch_max(connections_max, Ordering::Relaxed);
     }
 
     pub(crate) fn opened(&self) {

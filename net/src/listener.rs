@@ -94,6 +94,7 @@ pub async fn serve<M, S>(
         warn!(connections = descriptors, "the system's limit of open files bounds connections: raise `ulimit -n`");
         limits.connections_max = descriptors;
     }
+    tally.bounded(limits.connections_max);
     let limits = Arc::new(limits);
     let places = Places::new(Arc::clone(&tally));
     loop {
@@ -131,7 +132,8 @@ pub async fn serve<M, S>(
             #[cfg(target_os = "linux")]
             let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(limits.unsent_bytes_max);
             let mut connection = Connection::new(peer);
-            let stream = QuickAck { stream, quick_ack: Arc::clone(&connection.quick_ack) };
+            let quick_ack = Arc::clone(&connection.quick_ack);
+            let stream = Socket { stream, quick_ack, tally: Arc::clone(&tally) };
             let (tally, drain) = (&tally, &drain);
             let served = match tls {
                 None => serve_stream(stream, service(connection), limits, tally, drain).await,
@@ -182,7 +184,7 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Hits + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
-    let (stream, head_since) = match h1::serve(stream, &service, &limits, drain).await {
+    let (stream, head_since) = match h1::serve(stream, &service, &limits, tally, drain).await {
         Ok(h1::Served::Closed) => return Ok(()),
         Ok(h1::Served::Other { stream, read, head_since }) => (h1::Rewind::new(stream, read), head_since),
         Err(h1::Broken::Overdue(overdue)) => return Err(end(overdue, tally)),
@@ -230,6 +232,7 @@ where
     let service = {
         let (pulse, limits, tally) = (pulse.clone(), Arc::clone(&limits), Arc::clone(tally));
         tower::service_fn(move |request: Request<Incoming>| {
+            tally.traffic().asked();
             let guard = pulse.begin(request.version());
             let (service, pulse) = (service.clone(), pulse.clone());
             let refused = check(&request, &limits, &tally);
@@ -295,16 +298,31 @@ fn check<B>(request: &Request<B>, limits: &Limits, tally: &Tally) -> Option<Resp
     Some(response)
 }
 
-/// A TCP stream that re-arms quick acknowledgement after reads, once asked to: the kernel forgets the setting.
+/// A TCP stream whose bytes are counted, and that re-arms quick acknowledgement after reads, once asked to: the kernel
+/// forgets the setting.
 #[derive(Debug)]
-struct QuickAck {
+struct Socket {
     stream: TcpStream,
     quick_ack: Arc<AtomicBool>,
+    tally: Arc<Tally>,
 }
 
-impl AsyncRead for QuickAck {
+impl Socket {
+    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(written)) = &polled {
+            self.tally.traffic().sent(*written);
+        }
+        polled
+    }
+}
+
+impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.tally.traffic().received(buf.filled().len() - before);
+        }
         #[cfg(target_os = "linux")]
         if polled.is_ready() && self.quick_ack.load(Ordering::Relaxed) {
             let _ = socket2::SockRef::from(&self.stream).set_tcp_quickack(true);
@@ -313,9 +331,10 @@ impl AsyncRead for QuickAck {
     }
 }
 
-impl AsyncWrite for QuickAck {
+impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(polled)
     }
 
     fn poll_write_vectored(
@@ -323,7 +342,8 @@ impl AsyncWrite for QuickAck {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(polled)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -2,7 +2,8 @@
 //! What servers share of their metrics (OpenMetrics): each is declared once with its unit, help and labels, and the
 //! reference is written from the declarations.
 
-mod process;
+pub mod process;
+pub mod shard;
 
 use std::fmt::Write;
 use std::sync::atomic::AtomicU64;

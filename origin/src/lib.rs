@@ -9,6 +9,7 @@ pub mod edge;
 pub mod http;
 mod idle;
 pub mod ingest;
+mod load;
 pub mod memory;
 pub mod metrics;
 mod reload;
@@ -125,6 +126,7 @@ impl Origin {
             }
         }
         origin.recall_made();
+        load::tell(&origin);
         origin.context.shutdown.spawn(idle::sweep(Arc::downgrade(&origin), origin.context.shutdown.clone()));
         origin.context.shutdown.spawn(self_check::run(Arc::downgrade(&origin), origin.context.shutdown.clone()));
         Ok(origin)

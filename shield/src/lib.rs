@@ -15,6 +15,7 @@ mod handler;
 mod hit;
 pub mod index;
 pub mod live;
+mod load;
 pub mod log;
 pub mod metrics;
 pub mod object;
@@ -216,6 +217,7 @@ impl Shield {
         *shield.checking.lock() = groups.into_iter().map(|(name, group)| (name, shield.check(&group))).collect();
         // Not among the work that a stop waits for: siblings are asked until the last answer.
         tokio::spawn(siblings.run(shutdown.clone()));
+        tokio::spawn(load::tell(Arc::downgrade(&shield), load::sampler(&shield)));
         shutdown.spawn(sweep(Arc::downgrade(&shield), shutdown.clone()));
         shutdown.spawn(edge::follow(Arc::downgrade(&shield), kept, shutdown.clone()));
         if shield.here.is_some() {

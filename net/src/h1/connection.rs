@@ -26,7 +26,7 @@ use super::due::Due;
 use super::head::{self, Head, Seen};
 use super::output::Output;
 use crate::Shutdown;
-use crate::limits::Limits;
+use crate::limits::{Limits, Tally};
 use crate::pulse::Overdue;
 use crate::response::PIECE_BYTES;
 use crate::shutdown::Closing;
@@ -64,6 +64,7 @@ pub(crate) async fn serve<I, S>(
     stream: I,
     service: &S,
     limits: &Arc<Limits>,
+    tally: &Tally,
     drain: &Shutdown,
 ) -> Result<Served<I>, Broken>
 where
@@ -88,10 +89,12 @@ where
                 return Ok(Served::Other { stream, read: input.freeze(), head_since: due.head_since() });
             }
             Step::Ready { last } => {
+                tally.traffic().asked();
                 poll_fn(|cx| connection.poll_flush(cx)).await?;
                 last
             }
             Step::Ask { request, last } => {
+                tally.traffic().asked();
                 let method = request.method().clone();
                 let Ok(response) = connection.wait(service.clone().oneshot(request)).await?;
                 connection.respond(response, &method, last).await?

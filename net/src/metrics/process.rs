@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -17,8 +17,8 @@ const CPU: &str = "Processor time of this process, user and system";
 const MEMORY: &str = "Memory of this process that is resident";
 const THREADS: &str = "Threads of this process";
 const STARTED: &str = "When this process started, Unix time";
-/// Ticks a second in which the kernel tells processor time to programs, on every platform of Linux.
-const USER_HZ: f64 = 100.0;
+/// The tick in which the kernel tells processor time to programs, on every platform of Linux.
+const USER_TICK: Duration = Duration::from_millis(10);
 
 /// Tells of the process at each scrape.
 #[derive(Debug)]
@@ -53,9 +53,8 @@ impl Default for Process {
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        if let Some(seconds) = cpu_seconds(&stat) {
-            let counter = ConstCounter::new(seconds);
+        if let Some(used) = cpu_time() {
+            let counter = ConstCounter::new(used.as_secs_f64());
             counter.encode(encoder.encode_descriptor(
                 "process_cpu",
                 &format!("{CPU}."),
@@ -63,8 +62,8 @@ impl Collector for Process {
                 counter.metric_type(),
             )?)?;
         }
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let memory = field(&status, "VmRSS:").map(|kilobytes| kilobytes * 1_024);
+        let status = status();
+        let memory = resident(&status);
         let started = Some(self.started);
         let mut gauge = |name: &str, help: &str, unit: Option<&Unit>, value: Option<f64>| {
             let Some(value) = value else { return Ok(()) };
@@ -77,12 +76,30 @@ impl Collector for Process {
     }
 }
 
+/// Processor time of this process, user and system, where the system says so.
+pub fn cpu_time() -> Option<Duration> {
+    cpu(&fs::read_to_string("/proc/self/stat").ok()?)
+}
+
+/// Memory of this process by the system's count, where it says so.
+pub fn resident_bytes() -> Option<u64> {
+    resident(&status())
+}
+
+fn status() -> String {
+    fs::read_to_string("/proc/self/status").unwrap_or_default()
+}
+
+fn resident(status: &str) -> Option<u64> {
+    Some(field(status, "VmRSS:")? * 1_024)
+}
+
 /// utime and stime of proc_pid_stat(5). The program's name comes before them and may hold anything, so count from its end.
-fn cpu_seconds(stat: &str) -> Option<f64> {
+fn cpu(stat: &str) -> Option<Duration> {
     let (_, after) = stat.rsplit_once(')')?;
     let mut fields = after.split_whitespace().skip(11);
-    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some((user + system) as f64 / USER_HZ)
+    let (user, system): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(USER_TICK * user + USER_TICK * system)
 }
 
 fn field(status: &str, name: &str) -> Option<u64> {
@@ -97,8 +114,8 @@ mod tests {
     #[test]
     fn processor_time_is_read_behind_any_name() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 1 0 100 1 1";
-        assert_eq!(cpu_seconds(stat), Some(3.0));
-        assert_eq!(cpu_seconds("nonsense"), None);
+        assert_eq!(cpu(stat), Some(Duration::from_secs(3)));
+        assert_eq!(cpu("nonsense"), None);
     }
 
     #[test]

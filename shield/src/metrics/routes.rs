@@ -4,12 +4,12 @@
 //! Every answer is counted here, so counting one is an addition to a number found by its place: no table is looked into,
 //! no lock is taken, and threads add to shards of their own, so that they do not wait for each other's cache lines.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use headwater_net::metrics::shard;
 use http::StatusCode;
 use parking_lot::RwLock;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
@@ -37,19 +37,6 @@ const fn places() -> [u8; 600] {
     places
 }
 
-/// Shards of each route, a power of two.
-fn shards() -> usize {
-    static SHARDS: OnceLock<usize> = OnceLock::new();
-    *SHARDS.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get().next_power_of_two().min(16)))
-}
-
-/// The shard of this thread.
-fn own_shard() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static OWN: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed)));
-    OWN.with(Cell::get) & (shards() - 1)
-}
-
 /// What one route has answered; a request's handle to its counters.
 #[derive(Debug)]
 pub struct Route {
@@ -59,11 +46,11 @@ pub struct Route {
 
 impl Route {
     fn new() -> Self {
-        Self { shards: (0..shards()).map(|_| OnceLock::new()).collect() }
+        Self { shards: (0..shard::count()).map(|_| OnceLock::new()).collect() }
     }
 
     fn cell(&self, at: usize) -> Option<&AtomicU64> {
-        let shard = self.shards.get(own_shard())?;
+        let shard = self.shards.get(shard::own())?;
         shard.get_or_init(|| (0..CELLS).map(|_| AtomicU64::new(0)).collect()).get(at)
     }
 

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tells of the shield's load: heartbeats, and congestion.
+
+use std::sync::Weak;
+use std::time::SystemTime;
+
+use headwater_events::event::Role;
+use headwater_events::load::{self, Bounds, Reading, Sampler};
+use headwater_media::UtcTime;
+use tokio::time::Instant;
+
+use crate::Shield;
+
+/// A shield's sampler. Its bound of memory is the machine's: the store is meant to be full.
+pub(crate) fn sampler(shield: &Shield) -> Sampler {
+    let config = &shield.state().config.events;
+    let first = (read(shield), Instant::now());
+    Sampler::new(shield.publisher.clone(), Role::Shield, config, Bounds::look(None), first)
+}
+
+/// Tells until the shutdown is closed, or the shield is gone.
+pub(crate) async fn tell(shield: Weak<Shield>, sampler: Sampler) {
+    let Some(shutdown) = shield.upgrade().map(|shield| shield.shutdown.clone()) else { return };
+    let now = || Some((read(&*shield.upgrade()?), UtcTime::from_system(SystemTime::now())));
+    load::run(sampler, now, |_| {}, shutdown).await;
+}
+
+fn read(shield: &Shield) -> Reading {
+    Reading::of(&shield.tally, 0)
+}
