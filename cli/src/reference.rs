@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn the_committed_reference_is_the_one_of_this_code() {
         for (path, text) in files() {
-            let committed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+            let committed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(&path);
             let committed = std::fs::read_to_string(&committed).unwrap_or_default();
             assert!(committed == text, "{path} is stale: run `make reference` and commit what it writes");
         }

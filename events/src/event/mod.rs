@@ -332,3 +332,6 @@ impl Serialize for Event {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests;
