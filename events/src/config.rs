@@ -18,7 +18,7 @@ pub struct Config {
     /// A folder for the log; none: `events` below `data_dir`, and without that in memory, where it ends with the process.
     #[schema(value_type = Option<String>, example = "/var/lib/headwater/events")]
     pub dir: Option<PathBuf>,
-    /// Bytes of the log; its oldest events leave first.
+    /// Bytes of the log; its oldest events leave first. In memory it has 33554432 at most.
     pub log_bytes_max: u64,
     /// How long an event stays in the log, in seconds.
     pub log_seconds: u32,

@@ -24,6 +24,7 @@ macro_rules! kinds {
     };
 }
 
+// Logs hold the number of a type: a new one goes to the end of the list.
 kinds! {
     PartReady = "part.ready",
     SegmentReady = "segment.ready",

@@ -23,6 +23,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// It has no log.
+    #[error("expected a log of events in {}, there is none", path.display())]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
 impl Error {
