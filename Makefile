@@ -4,12 +4,13 @@
 CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 
-.PHONY: help demo test check web players setup-demo setup-test setup-bench unit e2e load bench bench-shield soak reference fuzz
+.PHONY: help demo test test-cluster jars check web players setup-demo setup-test setup-bench unit e2e load bench bench-shield soak reference fuzz
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     build, start a live channel from the sample ladder, and say where to watch it"
 	@echo "make test     set-up, check, every test"
+	@echo "make test-cluster  what of events needs three brokers, or longer"
 	@echo "make bench    what packaging, rendering and serving cost, beside ffmpeg and nginx, as a table"
 	@echo "make bench-shield  what the shield costs and how it bears trouble, beside nginx, HAProxy, Varnish, Traffic Server and Squid"
 	@echo "make load     its last part: load on a real origin process"
@@ -29,8 +30,13 @@ demo: setup-demo
 test: setup-test web
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory players
+	@$(MAKE) --no-print-directory players jars
 	@$(MAKE) --no-print-directory e2e
+
+# Apart from the others, for they are long; .ci/run runs both.
+test-cluster: setup-test web jars
+	$(CARGO) build $(LOCKED) --workspace --bins --tests
+	$(CARGO) test $(LOCKED) --workspace --test e2e -- cluster:: --test-threads 1 $(CLUSTER)
 
 check:
 	$(CARGO) fmt --all -- --check
@@ -49,7 +55,7 @@ ifdef E2E
 	$(CARGO) test $(LOCKED) --workspace --test e2e -- $(E2E)
 else
 # Browsers come last and one by one: beside encoders on two cores they would stall for want of a processor.
-	$(CARGO) test $(LOCKED) --workspace --test e2e -- --skip players:: --test-threads 4
+	$(CARGO) test $(LOCKED) --workspace --test e2e -- --skip players:: --skip cluster:: --test-threads 4
 	$(CARGO) test $(LOCKED) --workspace --test e2e -- players:: --test-threads 1
 endif
 
@@ -72,6 +78,10 @@ web: web/dist/index.html
 web/dist/index.html: web/node_modules/.package-lock.json web/build.mjs $(wildcard web/src/*)
 	cd web && npm run build
 	@touch $@
+
+# The brokers that tests run.
+jars:
+	@scripts/jars.sh kafka
 
 players: tests/players/node_modules/.package-lock.json
 

@@ -23,6 +23,11 @@ else
   echo "demo: the watch page could not be built, going on without it (target/web-build.log has the reasons)" >&2
 fi
 
+features=()
+if ! [ -e /usr/include/openssl/ssl.h ] && ! pkg-config --exists openssl 2>/dev/null; then
+  echo "demo: no headers of OpenSSL here, going on without TLS to Kafka: install libssl-dev and pkg-config"
+  features=(--no-default-features --features kafka)
+fi
 echo "demo: compiling headwater (some minutes the first time)"
-$cargo build --release --package headwater
+$cargo build --release --package headwater ${features[@]+"${features[@]}"}
 exec "${CARGO_TARGET_DIR:-target}/release/headwater" demo ${HEADWATER_LISTEN:+--listen "$HEADWATER_LISTEN"}

@@ -15,6 +15,10 @@ packages=()
 optional=()
 known() { apt-cache show "$1" >/dev/null 2>&1; }
 has node && has npm || packages+=(nodejs npm)
+# The client of Kafka is built from C, with TLS from OpenSSL.
+has cc || packages+=(gcc libc6-dev)
+has pkg-config || packages+=(pkg-config)
+[ -e /usr/include/openssl/ssl.h ] || pkg-config --exists openssl 2>/dev/null || packages+=(libssl-dev)
 if [ "${1:-}" = test ]; then
   has ffmpeg && has ffprobe || packages+=(ffmpeg)
   has chromium || has chromium-browser || has google-chrome || packages+=(chromium)
@@ -22,6 +26,11 @@ if [ "${1:-}" = test ]; then
   # An origin that others wrote, for the shield to stand in front of.
   [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
   has curl || packages+=(curl)
+  # Apache Kafka, a client of it that others wrote, and a judge of JSON Schemas.
+  has java || packages+=(default-jre-headless)
+  has mvn || packages+=(maven)
+  has kcat || packages+=(kcat)
+  python3 -c 'import jsonschema' 2>/dev/null || /usr/bin/python3 -c 'import jsonschema' 2>/dev/null || packages+=(python3 python3-jsonschema)
 fi
 if [ "${1:-}" = bench ]; then
   has ffmpeg || packages+=(ffmpeg)
@@ -55,7 +64,8 @@ echo "setup: installing ${packages[*]-} ${optional[*]-}"
 if ! has apt-get || ! { apt -q update || true; } || ! apt -q -y install --no-install-recommends "${packages[@]}"; then
   tail -n 5 "$log" >&2
   echo "setup: could not install ${packages[*]}: install them by hand" >&2
-  # The demo runs without Node: its pages then say how to build the watch page. Tests need everything.
+  # The demo runs without Node: its pages then say how to build the watch page; and without OpenSSL's headers: then
+  # without TLS to Kafka. Tests need everything.
   [ "${1:-}" = demo ] || exit 1
 fi
 for package in ${optional[@]+"${optional[@]}"}; do

@@ -9,6 +9,7 @@ mod corpus;
 mod dash;
 mod harness;
 mod hls;
+mod kafka;
 mod kills;
 mod memory;
 mod mpd;

@@ -2,3 +2,4 @@
 //! The harness of the end-to-end tests: real encoders, players and processes around one program.
 
 pub mod attacks;
+pub mod broker;
