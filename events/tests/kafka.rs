@@ -3,6 +3,7 @@
 #![cfg(feature = "kafka")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use headwater_events::kafka::{Metrics, Reading, Sink, Start, Until, follow};
 use headwater_events::{Arrival, Data, Event, Filter, Follow, Kind, Publisher, Source, config};
 use headwater_media::UtcTime;
 use headwater_net::Shutdown;
+use rdkafka::ClientConfig;
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 /// How long anything may take that is expected to come soon.
 const SOON: Duration = Duration::from_secs(60);
@@ -109,16 +112,174 @@ fn assert_in_order(tracks: &BTreeMap<String, Vec<u64>>, per_track: u64) {
     }
 }
 
+/// The sink of `publisher` over `config`, and what it counts.
+fn sink(config: &config::Kafka, publisher: &Publisher, folder: Option<&Path>) -> (Sink, Metrics) {
+    let metrics = Metrics::default();
+    (Sink::start(config, Arc::clone(publisher.log()), folder, metrics.clone()).unwrap(), metrics)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_published_arrives_in_order_per_track() {
     let (_cluster, config) = cluster(3);
-    let (publisher, shutdown, metrics) = (publisher(), Shutdown::new(), Metrics::default());
-    let sink = Sink::start(&config, Arc::clone(publisher.log()), None, metrics.clone()).unwrap();
+    let (publisher, shutdown) = (publisher(), Shutdown::new());
+    let (sink, metrics) = sink(&config, &publisher, None);
     publish(&publisher, 0..10 * TRACKS);
     let mut follow = read_all(&config, &shutdown);
     assert_in_order(&parts_by_track(&mut follow, 10 * TRACKS as usize).await, 10);
     assert_eq!(sink.finish(SOON).await.events, 0);
     assert_eq!(metrics.acknowledged_events(), 10 * TRACKS);
     assert_eq!(metrics.dropped_of(Kind::PartReady), 0);
-    let _ = segment(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_of_brokers_cost_neither_an_event_nor_the_order() {
+    use RDKafkaRespErr as Error;
+    let (cluster, config) = cluster(3);
+    let (publisher, shutdown) = (publisher(), Shutdown::new());
+    let (sink, metrics) = sink(&config, &publisher, None);
+    let errors = [
+        Error::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        Error::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        Error::RD_KAFKA_RESP_ERR__TIMED_OUT,
+        Error::RD_KAFKA_RESP_ERR__TRANSPORT,
+        Error::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        Error::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        Error::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+    ];
+    for (round, error) in (0u64..).zip(errors) {
+        cluster.request_errors(RDKafkaApiKey::Produce, &[error, error]);
+        publish(&publisher, round * TRACKS..(round + 1) * TRACKS);
+    }
+    let rounds = errors.len() as u64;
+    let mut follow = read_all(&config, &shutdown);
+    assert_in_order(&parts_by_track(&mut follow, (rounds * TRACKS) as usize).await, rounds);
+    assert_eq!(sink.finish(SOON).await.events, 0);
+    assert_eq!(metrics.dropped_of(Kind::PartReady), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_breaks_is_made_anew_and_goes_on_where_it_was() {
+    use RDKafkaRespErr as Error;
+    let (cluster, config) = cluster(1);
+    let (publisher, shutdown) = (publisher(), Shutdown::new());
+    for error in [
+        Error::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+        Error::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
+        Error::RD_KAFKA_RESP_ERR_UNKNOWN,
+        Error::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+    ] {
+        cluster.request_errors(RDKafkaApiKey::Produce, &[error]);
+        let (sink, metrics) = sink(&config, &publisher, None);
+        publish(&publisher, 0..10 * TRACKS);
+        assert_eq!(sink.finish(SOON).await.events, 0, "{error:?}");
+        assert_eq!(metrics.dropped_of(Kind::PartReady), 0, "{error:?}");
+    }
+    let mut follow = read_all(&config, &shutdown);
+    assert_in_order(&parts_by_track(&mut follow, 10 * TRACKS as usize).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn brokers_that_are_away_at_the_start_are_waited_for() {
+    let (cluster, config) = cluster(1);
+    cluster.broker_down(1).unwrap();
+    let (publisher, shutdown) = (publisher(), Shutdown::new());
+    let (sink, metrics) = sink(&config, &publisher, None);
+    publish(&publisher, 0..10 * TRACKS);
+    tokio::time::timeout(SOON, async {
+        while metrics.backlog_events() < 10 * TRACKS {
+            tokio::task::yield_now().await
+        }
+    })
+    .await
+    .expect("the backlog is told");
+    cluster.broker_up(1).unwrap();
+    let mut follow = read_all(&config, &shutdown);
+    assert_in_order(&parts_by_track(&mut follow, 10 * TRACKS as usize).await, 10);
+    assert_eq!(sink.finish(SOON).await.events, 0);
+    assert_eq!(metrics.acknowledged_events(), 10 * TRACKS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_goes_on_behind_what_was_acknowledged_to_the_one_before() {
+    let (_cluster, config) = cluster(1);
+    let (publisher, folder) = (publisher(), tempfile::tempdir().unwrap());
+    publish(&publisher, 0..50);
+    assert_eq!(sink(&config, &publisher, Some(folder.path())).0.finish(SOON).await.events, 0);
+    publish(&publisher, 50..80);
+    let (second, metrics) = sink(&config, &publisher, Some(folder.path()));
+    assert_eq!(second.finish(SOON).await.events, 0);
+    assert_eq!(metrics.acknowledged_events(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn past_the_bound_the_oldest_parts_go_first_and_every_one_is_counted() {
+    let (cluster, mut config) = cluster(1);
+    cluster.broker_down(1).unwrap();
+    config.outbox_bytes_max = 40_000;
+    let (publisher, shutdown) = (publisher(), Shutdown::new());
+    let (sink, metrics) = sink(&config, &publisher, None);
+    for number in 0..100 {
+        publish(&publisher, number..number + 1);
+        if number % 10 == 0 {
+            publisher.publish(UtcTime::from_nanos(number as i64), segment(number / 10));
+        }
+    }
+    let kept = |metrics: &Metrics| 110 - metrics.dropped_of(Kind::PartReady) as usize;
+    tokio::time::timeout(SOON, async {
+        while metrics.dropped_of(Kind::PartReady) == 0 || metrics.backlog_bytes() > 40_000 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("parts are given up");
+    cluster.broker_up(1).unwrap();
+    assert_eq!(sink.finish(SOON).await.events, 0);
+    let mut follow = read_all(&config, &shutdown);
+    let (mut parts, mut segments) = (Vec::new(), Vec::new());
+    while parts.len() + segments.len() < kept(&metrics) {
+        match next_event(&mut follow).await.0.data {
+            Data::PartReady(part) => parts.push(part.digest),
+            Data::SegmentReady(segment) => segments.push(segment.sequence),
+            other => panic!("{other:?}"),
+        }
+    }
+    parts.sort();
+    let newest: Vec<String> = (0..100).map(|number| format!("{number:032x}")).skip(100 - parts.len()).collect();
+    assert_eq!(parts, newest, "the oldest are those that are missing");
+    assert_eq!(segments, (0..10).collect::<Vec<_>>());
+    assert_eq!(metrics.dropped_of(Kind::SegmentReady), 0);
+    assert!((1..100).contains(&parts.len()), "{}", parts.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_event_is_counted_and_passed_over() {
+    let (_cluster, config) = cluster(1);
+    let (publisher, shutdown) = (publisher(), Shutdown::new());
+    let foreign: BaseProducer = ClientConfig::new().set("bootstrap.servers", &config.bootstrap).create().unwrap();
+    for payload in [&b""[..], b"\xff", b"{}", b"[1]", b"{\"specversion\":\"1.0\"}"] {
+        foreign.send(BaseRecord::to("headwater.segments").key("cup/v0").payload(payload)).unwrap();
+    }
+    foreign.flush(SOON).unwrap();
+    let (sink, _) = sink(&config, &publisher, None);
+    publish(&publisher, 0..TRACKS);
+    assert_eq!(sink.finish(SOON).await.events, 0);
+    let mut follow = read_all(&config, &shutdown);
+    assert_in_order(&parts_by_track(&mut follow, TRACKS as usize).await, 1);
+    assert_eq!(follow.malformed(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bounded_reading_ends_where_the_topics_ended() {
+    let (_cluster, config) = cluster(1);
+    let (publisher, shutdown) = (publisher(), Shutdown::new());
+    publish(&publisher, 0..50);
+    assert_eq!(sink(&config, &publisher, None).0.finish(SOON).await.events, 0);
+    let reading = Reading { filter: Filter::default(), start: Start::Beginning, until: Until::End };
+    let mut follow = follow(&config, reading, &shutdown).unwrap();
+    let mut read = 0;
+    while let Some(arrival) = tokio::time::timeout(SOON, follow.next()).await.expect("an end") {
+        assert!(matches!(arrival, Arrival::Event(..)), "{arrival:?}");
+        read += 1;
+    }
+    assert_eq!(read, 50);
 }

@@ -164,6 +164,16 @@ impl Metrics {
             .sum()
     }
 
+    /// Events that are not acknowledged, as last measured.
+    pub fn backlog_events(&self) -> u64 {
+        self.backlog_events.get().unsigned_abs()
+    }
+
+    /// Bytes of these.
+    pub fn backlog_bytes(&self) -> u64 {
+        self.backlog_bytes.get().unsigned_abs()
+    }
+
     /// Events acknowledged so far.
     pub fn acknowledged_events(&self) -> u64 {
         self.acknowledged.get()

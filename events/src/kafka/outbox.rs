@@ -165,7 +165,12 @@ impl Outbox {
         }
         self.next = Offset(record.offset.0 + 1);
         self.fresh = self.fresh.max(self.next);
-        self.counted = self.counted.max(self.next);
+        if self.counted <= self.fresh {
+            self.counted = self.fresh;
+            // The log may have dropped some that were counted.
+            self.waiting_events = 0;
+            self.waiting_bytes = 0;
+        }
         self.settle();
     }
 

@@ -63,6 +63,8 @@ pub(super) struct Running {
     /// Names of the topics, as [`Topic::ALL`].
     names: [String; 4],
     log: Arc<Log>,
+    /// By what the log knows who holds events.
+    name: String,
     outbox: Outbox,
     position: Position,
     metrics: Metrics,
@@ -97,6 +99,7 @@ impl Running {
             config: config.clone(),
             names: Topic::ALL.map(|topic| topic.of_prefix(&config.prefix)),
             log,
+            name: format!("kafka-{}", config.prefix),
             outbox: Outbox::new(from, config.outbox_bytes_max),
             position,
             metrics,
@@ -122,7 +125,7 @@ impl Running {
             if let Some(code) = self.broken.take() {
                 ready = self.begin_anew(code).await;
             }
-            let reached = self.hand_over();
+            let reached = self.hand_over().await;
             let deadline = *finish.borrow_and_update();
             let is_done = reached == Reached::End && self.outbox.is_landed();
             if deadline.is_some_and(|deadline| is_done || Instant::now() >= deadline) {
@@ -133,7 +136,7 @@ impl Running {
                 // The log outlives this task: its end does not end.
                 _ = end.changed(), if reached == Reached::End => {}
                 () = std::future::ready(()), if reached == Reached::More => tokio::task::yield_now().await,
-                _ = tick.tick() => self.look_after(),
+                _ = tick.tick() => self.look_after().await,
                 made = &mut ready, if self.producer.is_none() && self.broken.is_none() => match made {
                     Ok(()) => self.make_producer(),
                     Err(_) => ready = self.look_at_topics(AGAIN_MAX),
@@ -183,12 +186,12 @@ impl Running {
     }
 
     /// Hands over what may fly.
-    fn hand_over(&mut self) -> Reached {
+    async fn hand_over(&mut self) -> Reached {
         for _ in 0..BATCHES {
             if self.producer.is_none() || self.broken.is_some() || !self.outbox.has_room() {
                 return Reached::Full;
             }
-            let records = match self.log.read(self.outbox.next(), BATCH) {
+            let records = match self.log.fetch(self.outbox.next(), BATCH).await {
                 Ok(records) if records.is_empty() => return Reached::End,
                 Ok(records) => records,
                 Err(lost) => {
@@ -278,10 +281,11 @@ impl Running {
     }
 
     /// Keeps the position, measures what waits and bounds it.
-    fn look_after(&mut self) {
+    async fn look_after(&mut self) {
         self.position.keep(self.outbox.position());
+        self.log.hold(&self.name, self.outbox.position(), self.config.outbox_bytes_max);
         for _ in 0..COUNTED {
-            match self.log.read(self.outbox.counted(), BATCH) {
+            match self.log.fetch(self.outbox.counted(), BATCH).await {
                 Ok(records) if records.is_empty() => break,
                 Ok(records) => self.outbox.count(&records),
                 Err(lost) => self.lost(lost),
@@ -289,7 +293,7 @@ impl Running {
         }
         for _ in 0..COUNTED {
             let Some(victim) = self.outbox.victim() else { break };
-            match self.log.read(victim.from, BATCH) {
+            match self.log.fetch(victim.from, BATCH).await {
                 Ok(records) => self.give_up_of(&records),
                 Err(lost) => self.lost(lost),
             }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::client::{self, Error};
 use super::metrics::Metrics;
@@ -46,12 +45,10 @@ impl Sink {
         metrics: Metrics,
     ) -> Result<Self, Error> {
         client::check(config)?;
-        let (position, known) = Position::open(folder, &config.prefix);
+        let (position, known) = Position::open(folder, &config.prefix, log.identity());
         let end = *log.end().borrow();
-        if known.is_some_and(|known| known > end) {
-            warn!("kafka: the log is another than the one that was acknowledged: all of it is sent");
-        }
-        let from = known.filter(|&known| known <= end).unwrap_or_else(|| log.first());
+        // Past the end: the machine has lost what the log had not forced to the disk.
+        let from = known.map_or_else(|| log.first(), |known| known.min(end));
         let (finish, asked) = watch::channel(None);
         let running = Running::new(config, log, from, position, metrics)?;
         let task = tokio::spawn(running.run(asked));
