@@ -88,7 +88,7 @@ pub struct Discontinuity {
 pub struct Marker {
     /// Its channel.
     pub channel: String,
-    /// The track it came with, if it came with one.
+    /// The track of metadata it came with; what comes with pictures or sound is of the whole channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub track: Option<String>,
     /// Scheme, `urn:scte:scte35:2013:bin` for splices.

@@ -6,6 +6,7 @@ mod commit;
 mod lag;
 mod ledger;
 mod life;
+mod markers;
 mod news;
 mod pacer;
 mod release;
@@ -23,7 +24,7 @@ use headwater_events::Publisher;
 use headwater_media::{ChannelId, Generation, MediaDuration, MediaTime, TrackId, UtcTime};
 use headwater_net::Shutdown;
 use headwater_net::limits::Tally;
-use headwater_packager::cmaf::{TrackFragment, TrackHeader};
+use headwater_packager::cmaf::{EventMessage, TrackFragment, TrackHeader};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -79,6 +80,8 @@ pub enum Command {
         slate: bool,
         /// Its samples, in source time.
         fragment: TrackFragment,
+        /// Messages that came before it.
+        messages: Vec<EventMessage>,
         /// Its bytes, counted while it waits for the channel.
         charge: Charge,
     },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_media::{Generation, MediaTime, SegmentNumber, TrackId, UtcTime};
-use headwater_packager::cmaf::{Compatibility, TrackFragment, TrackHeader};
+use headwater_packager::cmaf::{Compatibility, EventMessage, TrackFragment, TrackHeader};
 use headwater_packager::timeline::assembler::TrackInput;
 use headwater_packager::timeline::{Assembler, Config, Output, SourceClock};
 use tokio::sync::mpsc;
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::commit::TrackWriter;
 use super::lag::Lag;
 use super::life::Told;
+use super::markers::Markers;
 use super::pacer::Pacer;
 use super::sources::{Sources, Verdict};
 use super::{Channel, Command, Context, State};
@@ -89,6 +90,7 @@ pub(super) struct Task {
     pub(super) defects: BTreeMap<&'static str, u64>,
     pub(super) ended: bool,
     pub(super) told: Told,
+    pub(super) markers: Markers,
     lag: Lag,
     /// The origin stops: segments in progress are finished, none is begun.
     pub(super) draining: bool,
@@ -129,6 +131,7 @@ impl Task {
             defects: BTreeMap::new(),
             ended: false,
             told: Told::default(),
+            markers: Markers::default(),
             lag: Lag::default(),
             draining: false,
         };
@@ -247,10 +250,10 @@ impl Task {
                     track.sources.header(body, header.into(), long);
                 }
             }
-            Command::Fragment { track, body, slate, fragment, charge } => {
+            Command::Fragment { track, body, slate, fragment, messages, charge } => {
                 self.unseen_bytes += charge.bytes();
                 drop(charge);
-                self.fragment(&track, (body, slate), fragment, now);
+                self.fragment(&track, (body, slate), fragment, messages, now);
                 if self.unseen_bytes > UNSEEN_BYTES_MAX {
                     self.unseen_bytes = 0;
                     self.keep_unfinished();
@@ -322,7 +325,14 @@ impl Task {
         self.follow(now);
     }
 
-    fn fragment(&mut self, id: &TrackId, (body, slate): (u64, bool), fragment: TrackFragment, now: UtcTime) {
+    fn fragment(
+        &mut self,
+        id: &TrackId,
+        (body, slate): (u64, bool),
+        fragment: TrackFragment,
+        mut messages: Vec<EventMessage>,
+        now: UtcTime,
+    ) {
         if self.ended {
             return;
         }
@@ -354,17 +364,19 @@ impl Task {
                 }
             }
             let Some(track) = self.tracks.get_mut(id) else { return };
+            let mut moved = 0;
             if let Some(written) = written.take() {
                 // All of the fragment moves as its first sample does.
                 let before = samples.first().map_or(0, |s| s.decode_time);
                 track.clock.place(written, &mut samples);
-                let moved = samples.first().map_or(0, |s| s.decode_time).saturating_sub(before);
+                moved = samples.first().map_or(0, |s| s.decode_time).saturating_sub(before);
                 rest.iter_mut().for_each(|s| s.decode_time = s.decode_time.saturating_add(moved));
             } else {
                 track.clock =
                     SourceClock::near(samples.last().map(|s| s.decode_time.saturating_add(i64::from(s.duration))));
             }
             samples.iter_mut().for_each(|sample| header.apply_edit(sample));
+            self.take_messages(id, std::mem::take(&mut messages), &header, &samples, moved);
             if slate {
                 self.assembler.push_slate(id, body, samples, now);
             } else {
@@ -469,6 +481,7 @@ impl Task {
         if keep {
             self.tell_anchored(now);
         }
+        self.tell_markers();
         if keep && let (Some(ledger), Some(memory)) = (&self.context.ledger, self.assembler.memory()) {
             ledger.keep(&memory);
         }

@@ -9,7 +9,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use headwater_media::{Kind, MediaTime, TrackId};
 use headwater_net::gzip::Inflater;
-use headwater_packager::cmaf::{self, Event, Header, Limits, Reader, TrackHeader};
+use headwater_packager::cmaf::{self, Event, EventMessage, Header, Limits, Reader, TrackHeader};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tracing::debug;
@@ -263,6 +263,8 @@ struct Progress {
     announced: bool,
     /// The body's first sample has been noted.
     begun: bool,
+    /// Messages that came since the last fragment.
+    messages: Vec<EventMessage>,
     /// Bytes as they came, and unfolded.
     come_bytes: u64,
     unfolded_bytes: u64,
@@ -272,6 +274,8 @@ struct Progress {
     unfinished: Charge,
 }
 
+/// Messages before one fragment.
+const MESSAGES_MAX: usize = 32;
 /// Media is compressed already; this much of a body may unfold however well.
 const UNFOLDED_FREE_BYTES: u64 = 1 << 20;
 /// What is read of one body while the process is all but at its bound: more than live media needs, less than a backlog
@@ -285,6 +289,7 @@ impl Progress {
         Self {
             announced: false,
             begun: false,
+            messages: Vec::new(),
             come_bytes: 0,
             unfolded_bytes: 0,
             paced: Instant::now(),
@@ -336,9 +341,16 @@ async fn pass(
                 progress.announced = true;
                 announce(context, &header).await?;
             }
-            pass_fragment(context, &header, fragment, &mut progress.begun).await
+            pass_fragment(context, &header, fragment, progress).await
         }
-        Event::EventMessage(_) | Event::EndOfStream => Ok(()),
+        Event::EventMessage(message) => {
+            // More before one fragment are no markers of it.
+            if progress.messages.len() < MESSAGES_MAX {
+                progress.messages.push(message);
+            }
+            Ok(())
+        }
+        Event::EndOfStream => Ok(()),
     }
 }
 
@@ -362,15 +374,15 @@ async fn pass_fragment(
     context: &Context<'_>,
     header: &Header,
     fragment: cmaf::Fragment,
-    begun: &mut bool,
+    progress: &mut Progress,
 ) -> Result<(), Error> {
     let slate = fragment.brands.slate;
     for part in fragment.tracks {
         let Some(track) = header.track(part.source_id) else { continue };
-        if !*begun
+        if !progress.begun
             && let (Some(first), true) = (part.samples.first(), track.kind == Kind::Video || header.tracks.len() == 1)
         {
-            *begun = true;
+            progress.begun = true;
             let mut first = first.clone();
             track.apply_edit(&mut first);
             context.channel.names.note_start(context.path, MediaTime::new(first.presentation_time(), track.timescale));
@@ -381,6 +393,7 @@ async fn pass_fragment(
             body: context.id,
             slate,
             fragment: part,
+            messages: std::mem::take(&mut progress.messages),
             charge: context.channel.memory.on_the_way(bytes),
         };
         if !context.channel.send(command).await {

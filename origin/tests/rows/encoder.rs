@@ -9,7 +9,9 @@ use bytes::{Bytes, BytesMut};
 use headwater_media::{Timescale, UtcTime};
 use headwater_origin::Clock;
 use headwater_packager::Sample;
-use headwater_packager::cmaf::{ChunkOptions, Event, Limits, Reader, TrackHeader, header, write_chunk};
+use headwater_packager::cmaf::{
+    ChunkOptions, Event, EventMessage, Limits, Reader, TrackHeader, header, write_chunk, write_emsg,
+};
 use http::{Request, StatusCode};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -158,6 +160,8 @@ pub(crate) struct Feed {
     pub(crate) muted: bool,
     /// No sync samples from here on.
     pub(crate) keyless: bool,
+    /// Sent before the next chunk.
+    pub(crate) messages: Vec<EventMessage>,
     pushes: Vec<Push>,
     sequence: u32,
 }
@@ -192,6 +196,7 @@ impl Feed {
             ..ChunkOptions::default()
         };
         let mut out = BytesMut::new();
+        self.messages.drain(..).for_each(|message| write_emsg(&mut out, &message));
         write_chunk(&mut out, &samples, options);
         out.freeze()
     }
@@ -232,6 +237,7 @@ impl Encoder {
                 phase: 0,
                 muted: false,
                 keyless: false,
+                messages: Vec::new(),
                 pushes: Vec::new(),
                 sequence: 0,
             }

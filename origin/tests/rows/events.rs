@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use headwater_events::event::{Anchor, PartReady, PurgedBy, SegmentReady};
 use headwater_events::{Arrival, Data, Event, Filter, Follow};
-use headwater_media::UtcTime;
+use headwater_media::{Timescale, UtcTime};
 use headwater_net::tag;
+use headwater_packager::cmaf::{EventMessage, EventTime};
 use http::StatusCode;
 
 use crate::encoder::{Encoder, Source, at};
@@ -220,5 +222,49 @@ async fn a_stop_tells_what_is_whole_by_then_and_that_nothing_follows() {
             _ => None,
         });
         assert_eq!(last.max(), Some(850_000_004), "{track}");
+    }
+}
+
+/// A splice in 90 kHz, as encoders write it.
+fn splice(id: u32, time: EventTime) -> EventMessage {
+    EventMessage {
+        scheme_id_uri: "urn:scte:scte35:2013:bin".to_owned(),
+        value: "1001".to_owned(),
+        timescale: Timescale::new(90_000).expect("not zero"),
+        time,
+        duration: Some(2_700_000),
+        id,
+        message_data: Bytes::from_static(&[0xfc, 0x30, 0x11]),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_splice_is_told_once_at_its_time_however_often_and_in_whatever_form_it_comes() {
+    for from_zero in [false, true] {
+        let stage = Stage::new();
+        let mut encoder = Encoder::of(&stage, ladder());
+        if from_zero {
+            encoder = encoder.counting_from_zero();
+        }
+        // Ten seconds after the beginning, on the encoder's clock.
+        let begin = if from_zero { 0 } else { 1_700_000_000 * 90_000 };
+        for feed in &mut encoder.feeds {
+            // Before anybody knows where the source lies.
+            feed.messages.push(splice(7, EventTime::Absolute(begin + 900_000)));
+        }
+        encoder.until(at(4_030)).await;
+        encoder.feed("v0").messages.push(splice(7, EventTime::AfterSegmentStart(6 * 90_000)));
+        encoder.feed("v0").messages.push(splice(8, EventTime::AfterSegmentStart(7 * 90_000)));
+        encoder.until(at(8_000)).await;
+        let told = stage.told("marker").await;
+        let [first, second] = &told[..] else { panic!("{told:#?}") };
+        let (Data::Marker(seven), Data::Marker(eight)) = (&first.data, &second.data) else { panic!("{told:#?}") };
+        assert_eq!((seven.id, seven.duration_ms, &seven.data[..]), (7, Some(30_000), "/DAR"));
+        assert_eq!((&seven.scheme[..], &seven.value[..]), ("urn:scte:scte35:2013:bin", "1001"));
+        assert_eq!((&seven.track, first.time), (&None, seven.start), "it is of the whole channel");
+        let listed = stage.media("v0").await;
+        let fourth = listed.all().next().expect("a segment").date.expect("a date") + 4_000;
+        // The next chunk begins with the third segment.
+        assert_eq!((seven.start.0.millis(), eight.start.0.millis()), (fourth + 6_000, fourth + 7_000), "{from_zero}");
     }
 }

@@ -106,6 +106,8 @@ pub fn write_emsg(out: &mut BytesMut, message: &EventMessage) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -123,6 +125,51 @@ mod tests {
             let mut out = BytesMut::new();
             write_emsg(&mut out, &message);
             assert_eq!(EventMessage::parse(&out[8..]), Ok(message));
+        }
+    }
+
+    /// A splice at 300 s for 30 s, as the clause writes both versions.
+    const SCTE35: &str = "urn:scte:scte35:2013:bin";
+
+    fn splice(time: EventTime) -> EventMessage {
+        EventMessage {
+            scheme_id_uri: SCTE35.into(),
+            value: "1".into(),
+            timescale: Timescale::new(90_000).unwrap(),
+            time,
+            duration: Some(2_700_000),
+            id: 0x0102_0304,
+            message_data: Bytes::from_static(&[0xfc, 0x00, 0x14]),
+        }
+    }
+
+    #[test]
+    fn the_fields_stand_where_the_clause_has_them() {
+        let names = b"urn:scte:scte35:2013:bin\x001\x00";
+        let [scale, duration, id, data]: [&[u8]; 4] =
+            [&[0, 1, 0x5f, 0x90], &[0, 0x29, 0x32, 0xe0], &[1, 2, 3, 4], &[0xfc, 0x00, 0x14]];
+        let version_0 = [&[0, 0, 0, 0][..], names, scale, &[0, 0, 0x0b, 0xb8], duration, id, data].concat();
+        let version_1 =
+            [&[1, 0, 0, 0][..], scale, &[0, 0, 0, 0, 1, 0x9b, 0xfc, 0xc0], duration, id, names, data].concat();
+        assert_eq!(EventMessage::parse(&version_0), Ok(splice(EventTime::AfterSegmentStart(3_000))));
+        assert_eq!(EventMessage::parse(&version_1), Ok(splice(EventTime::Absolute(27_000_000))));
+        for length in 0..version_1.len() - names.len() - data.len() {
+            assert!(matches!(EventMessage::parse(&version_1[..length]), Err(Error::Truncated { .. })), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic_and_hold_no_more_than_they_are(
+            version in 0_u8..3, rest in prop::collection::vec(any::<u8>(), 0..128),
+        ) {
+            let payload = [&[version, 0, 0, 0][..], &rest].concat();
+            if let Ok(message) = EventMessage::parse(&payload) {
+                prop_assert!(message.message_data.len() <= rest.len());
+                let mut out = BytesMut::new();
+                write_emsg(&mut out, &message);
+                prop_assert_eq!(EventMessage::parse(&out[8..]), Ok(message));
+            }
         }
     }
 

@@ -133,6 +133,12 @@ impl Assembler {
         self.tracks.get(track).map_or(0, TrackState::held_bytes)
     }
 
+    /// Channel time of a time of the source that a track is on; `None` while its zero is not known.
+    pub fn place(&self, track: &TrackId, source: MediaTime) -> Option<MediaTime> {
+        let session = self.tracks.get(track)?.session?;
+        Some(self.sessions.iter().find(|s| s.id == session)?.anchor?.map(source))
+    }
+
     /// What the newest source's clock should show at `now`, in ticks of `timescale`, if its zero is known: where a
     /// 32-bit clock that has wrapped before stands.
     pub fn source_time(&self, timescale: Timescale, now: UtcTime) -> Option<i64> {
