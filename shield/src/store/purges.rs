@@ -42,6 +42,20 @@ pub enum Purge {
     Key(Arc<str>),
     /// Every key that begins so.
     Prefix(Arc<str>),
+    /// A path of one tenant, under whatever host and with whatever query.
+    Path {
+        /// Whose.
+        tenant: Arc<str>,
+        /// The path, without a query.
+        path: Arc<str>,
+    },
+    /// What of one tenant has a path that begins so, under whatever host.
+    PathPrefix {
+        /// Whose.
+        tenant: Arc<str>,
+        /// The path's beginning.
+        path: Arc<str>,
+    },
     /// Everything that bears this tag of [`Tags`].
     Tag {
         /// The tenant whose tags are meant.
@@ -73,6 +87,8 @@ enum Subject {
     Key(u64),
     Prefix(u64),
     Tag(u64),
+    Path(u64),
+    PathPrefix(u64),
 }
 
 /// One purge.
@@ -90,6 +106,8 @@ struct Recent {
     subjects: HashMap<Subject, Latest>,
     /// How many prefixes there are of each length, so that a key is cut at those alone.
     prefix_lengths: BTreeMap<usize, usize>,
+    /// And of paths' prefixes.
+    path_lengths: BTreeMap<usize, usize>,
     order: VecDeque<Line>,
     /// Purges up to this one are no longer known.
     forgotten: u64,
@@ -163,6 +181,8 @@ impl Purges {
             Purge::Key(key) => (Subject::Key(xxh3_64(key.as_bytes())), 0),
             Purge::Prefix(prefix) => (Subject::Prefix(xxh3_64(prefix.as_bytes())), prefix.len()),
             Purge::Tag { tenant, tag } => (Subject::Tag(tags::hash(tenant, tag)), 0),
+            Purge::Path { tenant, path } => (Subject::Path(tags::hash(tenant, path)), 0),
+            Purge::PathPrefix { tenant, path } => (Subject::PathPrefix(tags::hash(tenant, path)), path.len()),
         };
         let mut recent = self.recent.write();
         let epoch = self.epoch.load(Ordering::Relaxed) + 1;
@@ -185,7 +205,8 @@ impl Purges {
         let lengths = recent.prefix_lengths.keys().take_while(|length| **length <= key.len());
         let prefixes = lengths.map(|length| Subject::Prefix(xxh3_64(&key.as_bytes()[..*length])));
         let subjects = prefixes.chain([Subject::Key(xxh3_64(key.as_bytes()))]);
-        subjects.chain(tags.hashes().iter().map(|tag| Subject::Tag(*tag))).filter_map(lookup).max()
+        let tagged = tags.hashes().iter().map(|tag| Subject::Tag(*tag));
+        subjects.chain(tagged).chain(recent.paths_of(key)).filter_map(lookup).max()
     }
 }
 
@@ -211,8 +232,8 @@ impl Recent {
             Kind::Soft => latest.soft = line.epoch,
             Kind::Hard => latest.hard = line.epoch,
         }
-        if matches!(line.subject, Subject::Prefix(_)) {
-            *self.prefix_lengths.entry(line.length).or_default() += 1;
+        if let Some(lengths) = self.lengths(line.subject) {
+            *lengths.entry(line.length).or_default() += 1;
         }
         self.order.push_back(line);
         while self.order.len() > recent_max {
@@ -226,14 +247,32 @@ impl Recent {
         if self.subjects.get(&subject).is_some_and(|latest| latest.soft.max(latest.hard) == epoch) {
             self.subjects.remove(&subject);
         }
-        if matches!(subject, Subject::Prefix(_))
-            && let Some(count) = self.prefix_lengths.get_mut(&length)
+        if let Some(lengths) = self.lengths(subject)
+            && let Some(count) = lengths.get_mut(&length)
         {
             *count -= 1;
             if *count == 0 {
-                self.prefix_lengths.remove(&length);
+                lengths.remove(&length);
             }
         }
+    }
+
+    fn lengths(&mut self, subject: Subject) -> Option<&mut BTreeMap<usize, usize>> {
+        match subject {
+            Subject::Prefix(_) => Some(&mut self.prefix_lengths),
+            Subject::PathPrefix(_) => Some(&mut self.path_lengths),
+            Subject::Key(_) | Subject::Tag(_) | Subject::Path(_) => None,
+        }
+    }
+
+    /// What may have been purged by the path of a key, as [`crate::route::Route::write_key`] writes keys.
+    fn paths_of(&self, key: &str) -> impl Iterator<Item = Subject> {
+        let (tenant, rest) = key.split_once('\n').unwrap_or_default();
+        let path = rest.find('/').map_or("", |at| &rest[at..]);
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let beginnings = self.path_lengths.keys().filter_map(|length| path.get(..*length));
+        let begin = beginnings.map(|path| Subject::PathPrefix(tags::hash(tenant, path)));
+        begin.chain([Subject::Path(tags::hash(tenant, path))])
     }
 }
 
@@ -245,6 +284,8 @@ impl Line {
             Subject::Key(hash) => (0, hash),
             Subject::Prefix(hash) => (1, hash),
             Subject::Tag(hash) => (2, hash),
+            Subject::Path(hash) => (3, hash),
+            Subject::PathPrefix(hash) => (4, hash),
         };
         let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&self.epoch.to_le_bytes());
@@ -262,6 +303,8 @@ impl Line {
             0 => Subject::Key(hash),
             1 => Subject::Prefix(hash),
             2 => Subject::Tag(hash),
+            3 => Subject::Path(hash),
+            4 => Subject::PathPrefix(hash),
             _ => return None,
         };
         let kind = if bytes[9] == 0 { Kind::Soft } else { Kind::Hard };
@@ -318,6 +361,29 @@ mod tests {
         let purges = Purges::new(100);
         purges.add(&tag("generation:demo/3"), Kind::Hard);
         assert_eq!(purges.covers("/x", &header, Epoch(0)), Some(Kind::Hard));
+    }
+
+    #[test]
+    fn a_path_is_meant_under_every_host_of_its_tenant() {
+        let (tenant, path) = (Arc::<str>::from("news"), Arc::<str>::from("/live/demo/"));
+        let key = |text: &str| text.replace(' ', "\n");
+        let (prefix, whole) = (Purge::PathPrefix { tenant: Arc::clone(&tenant), path }, "/live/demo/v0/17.m4s");
+        for (purge, keys) in [
+            (prefix, ["news a.example/live/demo/x.mpd", "news b.example:81/live/demo/v0/1.m4s?a=/"]),
+            (
+                Purge::Path { tenant, path: whole.into() },
+                ["news a.example/live/demo/v0/17.m4s", "news b/live/demo/v0/17.m4s?x=1"],
+            ),
+        ] {
+            let purges = Purges::new(100);
+            purges.add(&purge, Kind::Hard);
+            for covered in keys {
+                assert_eq!(purges.covers(&key(covered), &Tags::default(), Epoch(0)), Some(Kind::Hard), "{covered}");
+            }
+            for other in ["sport a.example/live/demo/v0/17.m4s", "news a.example/live/demon/v0/17.m4s", "news", ""] {
+                assert_eq!(purges.covers(&key(other), &Tags::default(), Epoch(0)), None, "{other} by {purge:?}");
+            }
+        }
     }
 
     #[test]
