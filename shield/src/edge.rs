@@ -9,6 +9,7 @@ mod cadence;
 mod follow;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -77,6 +78,8 @@ struct Folder {
     playlists: Mutex<Vec<Playlist>>,
     /// Counts what was heard.
     heard: watch::Sender<u64>,
+    /// Its channel is gone, by what its origins published, and nothing was heard since that says otherwise.
+    ended: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -133,7 +136,7 @@ impl Edges {
         let (folder, file) = split(told.path);
         let folder = self.folder(route, told.host, folder);
         let due = folder.hear(file, progress, told.origin, now);
-        folder.heard.send_modify(|count| *count = count.wrapping_add(1));
+        folder.tell();
         Heard::Fine { due: (!ended && told.kind == Kind::Playlist).then_some(due) }
     }
 
@@ -171,6 +174,7 @@ impl Edges {
                 path: path.to_owned(),
                 playlists: Mutex::default(),
                 heard: watch::Sender::new(0),
+                ended: AtomicBool::new(false),
             })
         });
         Arc::clone(&folder)
@@ -189,7 +193,8 @@ impl Edges {
 
     /// What a missing object is waited for by; `None` if it is not what comes next.
     pub(crate) fn next(&self, route: &Route, host: &str, path: &str) -> Option<Next> {
-        let found = self.around(route, host, path);
+        let mut found = self.around(route, host, path);
+        found.retain(|folder| !folder.ended.load(Ordering::Relaxed));
         let mut look_again = LOOK_AGAIN_MAX;
         let expected = found.iter().any(|folder| {
             let playlists = folder.playlists.lock();
@@ -207,6 +212,32 @@ impl Edges {
         // NB: what is heard from now on wakes, what was heard before was looked at just now.
         let folders = found.iter().map(|folder| folder.heard.subscribe()).collect();
         expected.then_some(Next { folders, look_again: look_again.max(LOOK_AGAIN_MIN) })
+    }
+
+    /// A channel is gone: nothing of it is waited for, until one of its playlists moves again or it [goes
+    /// on](Self::goes_on). `path` is its folder as the origins know it.
+    pub(crate) fn ended(&self, group: &str, path: &str) {
+        self.each_folder(group, path, |folder| {
+            folder.ended.store(true, Ordering::Relaxed);
+            // Whoever waits asks once more, and is told what the origin says then.
+            folder.tell();
+        });
+    }
+
+    /// An object of this folder became ready.
+    pub(crate) fn goes_on(&self, route: &Route, host: &str, path: &str) {
+        for folder in self.around(route, host, path) {
+            folder.ended.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn each_folder(&self, group: &str, path: &str, look: impl Fn(&Folder)) {
+        for folder in &self.folders {
+            let of_origin = || format!("{}{}", folder.route.settings.upstream_prefix, folder.path);
+            if folder.route.group.name() == group && of_origin().starts_with(path) {
+                look(&folder);
+            }
+        }
     }
 
     /// True if an origin may hold a request for this until it is there.
@@ -245,6 +276,9 @@ impl Folder {
     fn hear(&self, file: &str, progress: Progress, origin: OriginId, now: Instant) -> Duration {
         let mut playlists = self.playlists.lock();
         if let Some(known) = playlists.iter_mut().find(|known| known.file == file) {
+            if progress.position.against(&known.progress.position) != live::Step::Same {
+                self.ended.store(false, Ordering::Relaxed);
+            }
             let due = known.cadence.heard(&progress, now);
             (known.progress, known.origin, known.heard) = (progress, origin, now);
             return due;
@@ -257,6 +291,11 @@ impl Folder {
         let due = cadence.heard(&progress, now);
         playlists.push(Playlist { file: file.to_owned(), progress, cadence, origin, heard: now });
         due
+    }
+
+    /// Wakes who waits for what comes next.
+    fn tell(&self) {
+        self.heard.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     fn last_heard(&self) -> Option<Instant> {

@@ -20,6 +20,7 @@ pub mod log;
 pub mod metrics;
 pub mod object;
 mod obtain;
+mod purge;
 mod reload;
 mod respond;
 pub mod route;
@@ -35,6 +36,7 @@ pub mod whole;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -105,6 +107,8 @@ pub struct Shield {
     index: Index,
     memory: Arc<Memory>,
     purges: Purges,
+    /// What was purged is about to be looked for.
+    sweeping: AtomicBool,
     edges: Edges,
     identity: Identity,
     tally: Arc<Tally>,
@@ -173,6 +177,7 @@ impl Shield {
         let mut groups = BTreeMap::new();
         for (name, settings) in &config.upstreams {
             let group = Group::new(name, settings, here.cloned(), &identity)?;
+            group.speak(&publisher);
             groups.insert(name.clone(), group);
         }
         let cache = config.cache.clone();
@@ -194,6 +199,7 @@ impl Shield {
                 index: Index::new(cache.keys_max),
                 memory: Memory::new(cache.memory_bytes_max, evict),
                 purges: purges(cache.disk_dir.as_deref()),
+                sweeping: AtomicBool::new(false),
                 edges: Edges::new(marks(cache.disk_dir.as_deref())),
                 identity,
                 tally: Arc::default(),

@@ -20,12 +20,16 @@ use crate::upstream::{Group, Invalid};
 use crate::{Error, Shield, State};
 
 /// Keys that a running shield cannot change beside its listener's, and why.
-const FIXED: [(&str, &str); 4] = [
+const FIXED: [(&str, &str); 6] = [
     ("listen", BOUND),
     ("admin_listen", BOUND),
     ("cache.disk_dir", "what is on disk stays where it is: restart to keep it elsewhere"),
+    ("follow.from", FOLLOWED),
+    ("follow.kafka", FOLLOWED),
     ("cache.keys_max", "the index has it since it was made: restart for another"),
 ];
+
+const FOLLOWED: &str = "events are followed from where they were at the start: restart to follow others";
 
 /// A disk that hangs must not keep a stop from its end.
 const LOG_CLOSED_WITHIN: Duration = Duration::from_secs(2);
@@ -122,7 +126,8 @@ impl Shield {
         for (name, settings) in &new.upstreams {
             let taken = match known.get(name) {
                 Some(group) => group.reconfigure(settings).map(|()| Arc::clone(group)),
-                None => Group::new(name, settings, self.here.clone(), &self.identity),
+                None => Group::new(name, settings, self.here.clone(), &self.identity)
+                    .inspect(|group| group.speak(&self.publisher)),
             };
             match taken {
                 Ok(group) => {

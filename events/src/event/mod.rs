@@ -171,7 +171,7 @@ data! {
     UpstreamDown(Upstream) = UpstreamDown,
     /// It is asked again.
     UpstreamUp(Upstream) = UpstreamUp,
-    /// A group of origins is served by another of them.
+    /// A channel is asked of another origin of its group.
     UpstreamSwitched(UpstreamSwitched) = UpstreamSwitched,
     /// A threshold is crossed, or no longer.
     Alert(Alert) = Alert,
@@ -195,13 +195,13 @@ impl Data {
             Self::TimelineAnchored(d) => &d.channel,
             Self::Delivery(d) => &d.channel,
             Self::Purged(d) => d.channel.as_deref()?,
+            Self::UpstreamSwitched(d) => d.channel.as_deref()?,
             Self::Alert(d) => d.channel.as_deref()?,
             Self::Health(_)
             | Self::CongestionRaised(_)
             | Self::CongestionCleared(_)
             | Self::UpstreamDown(_)
-            | Self::UpstreamUp(_)
-            | Self::UpstreamSwitched(_) => return None,
+            | Self::UpstreamUp(_) => return None,
         })
     }
 

@@ -89,6 +89,9 @@ pub struct Purged {
     pub by: PurgedBy,
     /// The URL or path, its beginning, or the tag.
     pub value: String,
+    /// Whose tag it is, where not every tenant's is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// It may still be served while it is asked for anew.
     pub soft: bool,
     /// The channel it is of, where it is of one.
@@ -293,11 +296,14 @@ pub struct Upstream {
     pub reason: String,
 }
 
-/// A group of origins is served by another of them.
+/// A channel is asked of another origin of its group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UpstreamSwitched {
     /// The group of origins.
     pub upstream: String,
+    /// The channel that is asked of another; none: what belongs to no channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
     /// Who was asked first before.
     pub from: String,
     /// Who is asked first now.

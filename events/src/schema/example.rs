@@ -162,6 +162,7 @@ fn node_data(kind: Kind) -> Data {
         Kind::UpstreamUp => Data::UpstreamUp(upstream("2 checks in a row were good")),
         Kind::UpstreamSwitched => Data::UpstreamSwitched(UpstreamSwitched {
             upstream: "main".to_owned(),
+            channel: Some("sports-1".to_owned()),
             from: "http://10.0.0.1:8080".to_owned(),
             to: "http://10.0.0.2:8080".to_owned(),
             reason: "http://10.0.0.1:8080 is down".to_owned(),
@@ -185,6 +186,7 @@ fn purged() -> Data {
     Data::Purged(Purged {
         by: PurgedBy::Prefix,
         value: "/live/sports-1/".to_owned(),
+        tenant: None,
         soft: false,
         channel: Some("sports-1".to_owned()),
     })

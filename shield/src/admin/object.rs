@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Query, State};
-use http::{Response, StatusCode, Uri};
+use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Problem, problem, reply};
 use crate::Shield;
 use crate::object::Object;
+use crate::purge::{Keyed, Unknown};
 use crate::semantics::Freshness;
 
 /// Which object.
@@ -62,15 +63,23 @@ struct HeldAnswer {
     responses((status = 200, body = Held), (status = 400, description = "Not a URL", body = Problem),
         (status = 404, description = "No route serves it, or nothing is held", body = Problem)))]
 pub(super) async fn object(State(shield): State<Arc<Shield>>, Query(asked): Query<Asked>) -> Response<Body> {
-    let Keyed { route, key } = match keyed(&shield, &asked.url) {
+    let Keyed { route, key } = match shield.keyed(&asked.url) {
         Ok(keyed) => keyed,
-        Err((status, words)) => return problem(status, &words),
+        Err(unknown) => return problem(status(&unknown), &unknown.to_string()),
     };
     let objects = shield.index.find(&key).map(|slot| slot.objects()).unwrap_or_default();
     if objects.is_empty() {
         return problem(StatusCode::NOT_FOUND, "expected the URL of an object that is held, nothing is under this one");
     }
     reply(StatusCode::OK, &Held { route, key, answers: objects.iter().map(|object| told(object)).collect() })
+}
+
+/// How a URL that means nothing is answered.
+pub(super) fn status(unknown: &Unknown) -> StatusCode {
+    match unknown {
+        Unknown::Url { .. } => StatusCode::BAD_REQUEST,
+        Unknown::Route { .. } => StatusCode::NOT_FOUND,
+    }
 }
 
 fn told(object: &Object) -> HeldAnswer {
@@ -91,28 +100,4 @@ fn told(object: &Object) -> HeldAnswer {
         stale_ms,
         etag: object.headers.get(http::header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned),
     }
-}
-
-/// A URL's place.
-pub(super) struct Keyed {
-    pub(super) route: String,
-    pub(super) key: String,
-}
-
-/// The key that a URL has as an edge asks for it.
-pub(super) fn keyed(shield: &Shield, url: &str) -> Result<Keyed, (StatusCode, String)> {
-    let no_url = || {
-        let words =
-            format!("expected a whole URL, as http://edge.example/live/…: its host is part of the key, got {url:?}");
-        (StatusCode::BAD_REQUEST, words)
-    };
-    let uri: Uri = url.parse().map_err(|_| no_url())?;
-    let host = uri.authority().ok_or_else(no_url)?.as_str();
-    let state = shield.state();
-    let Some(route) = state.routes.find(host, uri.path()) else {
-        return Err((StatusCode::NOT_FOUND, format!("expected a URL that a route serves, got {url:?}")));
-    };
-    let mut key = String::new();
-    route.write_key(&mut key, host, uri.path(), uri.query().unwrap_or(""));
-    Ok(Keyed { route: route.name.clone(), key })
 }

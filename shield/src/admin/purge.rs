@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Purges: by URL, by what URLs begin with, by tag.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
+use headwater_events::event::{Purged, PurgedBy};
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::ToSchema;
 
-use super::object::keyed;
+use super::object::status;
 use super::{Problem, problem, reply, said};
 use crate::Shield;
-use crate::store::{Kind, Purge};
+use crate::store::Kind;
 
 /// What to purge: one of `url`, `prefix` and `tag`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -38,84 +38,59 @@ pub(super) struct Wish {
 
 /// A purge that is in force.
 #[derive(Debug, Serialize, ToSchema)]
-struct Purged {
+#[schema(as = Purged)]
+struct Done {
     /// Objects that were held and are gone or stale now; what is still arriving is not counted.
     objects: usize,
 }
 
 impl Wish {
-    fn purges(&self, shield: &Shield) -> Result<Vec<Purge>, (StatusCode, String)> {
+    /// What other shields are told of it.
+    fn read(self) -> Result<Purged, &'static str> {
         if self.tenant.is_some() && self.tag.is_none() {
-            return Err((StatusCode::BAD_REQUEST, "expected a tag beside the tenant".to_owned()));
+            return Err("expected a tag beside the tenant");
         }
-        match (&self.url, &self.prefix, &self.tag) {
-            (Some(url), None, None) => Ok(vec![Purge::Key(keyed(shield, url)?.key.into())]),
-            (None, Some(prefix), None) => Ok(vec![Purge::Prefix(keyed(shield, prefix)?.key.into())]),
-            (None, None, Some(tag)) => {
-                let state = shield.state();
-                let tenants: BTreeSet<&str> = match &self.tenant {
-                    Some(tenant) => [tenant.as_str()].into(),
-                    None => state.routes.all().iter().map(|route| route.tenant.as_str()).collect(),
-                };
-                Ok(tenants.into_iter().map(|t| Purge::Tag { tenant: t.into(), tag: tag.as_str().into() }).collect())
-            }
-            _ => Err((StatusCode::BAD_REQUEST, "expected one of url, prefix and tag".to_owned())),
-        }
+        let (by, value) = match (self.url, self.prefix, self.tag) {
+            (Some(url), None, None) => (PurgedBy::Url, url),
+            (None, Some(prefix), None) => (PurgedBy::Prefix, prefix),
+            (None, None, Some(tag)) => (PurgedBy::Tag, tag),
+            _ => return Err("expected one of url, prefix and tag"),
+        };
+        let channel = value.strip_prefix("channel:").filter(|_| by == PurgedBy::Tag).map(str::to_owned);
+        Ok(Purged { by, value, tenant: self.tenant, soft: self.soft, channel })
     }
 }
 
 /// Purge
 ///
-/// In force when it is answered, for what is held and for what is still arriving; edges in front of the shield are told
-/// nothing.
+/// In force when it is answered, for what is held and for what is still arriving. Shields that follow this one's events
+/// purge too, soon after; edges in front of the shield are told nothing.
 #[utoipa::path(post, path = "/api/v1/purge", tag = "cache", security(("token" = [])), request_body = Wish,
-    responses((status = 200, body = Purged), (status = 400, description = "Not a purge", body = Problem),
+    responses((status = 200, body = Done), (status = 400, description = "Not a purge", body = Problem),
         (status = 404, description = "No route serves it", body = Problem)))]
 pub(super) async fn purge(State(shield): State<Arc<Shield>>, body: Body) -> Response<Body> {
     let wish: Wish = match said(body).await {
         Ok(wish) => wish,
         Err(response) => return response,
     };
-    let purges = match wish.purges(&shield) {
-        Ok(purges) => purges,
-        Err((status, words)) => return problem(status, &words),
+    let purged = match wish.read() {
+        Ok(purged) => purged,
+        Err(words) => return problem(StatusCode::BAD_REQUEST, words),
     };
-    let kind = if wish.soft { Kind::Soft } else { Kind::Hard };
+    let purges = match shield.meant(&purged) {
+        Ok(purges) => purges,
+        Err(unknown) => return problem(status(&unknown), &unknown.to_string()),
+    };
+    let kind = if purged.soft { Kind::Soft } else { Kind::Hard };
+    let purging = Arc::clone(&shield);
     // Beside the runtime's workers: a large cache takes a while to look through.
-    let done = tokio::task::spawn_blocking(move || shield.purge(&purges, kind)).await;
+    let done = tokio::task::spawn_blocking(move || purging.purge(&purges, kind)).await;
     match done {
         Ok(objects) => {
-            info!(?wish, objects, "purged");
-            reply(StatusCode::OK, &Purged { objects })
+            info!(?purged, objects, "purged");
+            shield.tell_purged(purged);
+            reply(StatusCode::OK, &Done { objects })
         }
         Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "expected the purge to be carried out, it broke off"),
-    }
-}
-
-impl Shield {
-    /// Purges, and says how many held objects that concerned. In force from its begin on; the look through what is held
-    /// only gives the room back.
-    pub fn purge(&self, purges: &[Purge], kind: Kind) -> usize {
-        for purge in purges {
-            self.purges.add(purge, kind);
-            self.metrics.purges.inc();
-        }
-        let mut objects = 0;
-        let mut look = |slot: &Arc<crate::index::Slot>| {
-            for object in slot.objects() {
-                let before = object.is_outdated();
-                let gone = self.obey_purges(slot, &object);
-                objects += usize::from(gone || !before && object.is_outdated());
-            }
-            self.index.close(slot);
-        };
-        if let [Purge::Key(key)] = purges {
-            if let Some(slot) = self.index.find(key) {
-                look(&slot);
-            }
-        } else {
-            self.index.each(look);
-        }
-        objects
     }
 }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::reply;
 use crate::Shield;
+use crate::follow::FollowState;
 use crate::upstream::GroupState;
 
 /// A shield.
@@ -23,6 +24,8 @@ pub(super) struct Now {
     upstreams: Vec<GroupState>,
     /// What is held.
     cache: CacheState,
+    /// What comes by events.
+    follow: FollowState,
     /// Routes, in the order in which they are looked through.
     routes: Vec<RouteState>,
     /// Requests that are being answered.
@@ -93,6 +96,7 @@ pub(super) async fn state(State(shield): State<Arc<Shield>>) -> Response<Body> {
             keys: shield.index.len(),
             evicted: memory.evicted(),
         },
+        follow: shield.following.state(),
         routes: state.routes.all().iter().map(route).collect(),
         requests: state.guard.requests(),
         held: state.guard.held(),

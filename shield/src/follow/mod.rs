@@ -8,15 +8,17 @@
 
 mod act;
 mod audience;
+mod endings;
 mod prefetch;
 mod source;
 mod standing;
+mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use headwater_events::event::Kinds;
-use headwater_events::{Filter, Follow, Publisher, Source};
+use headwater_events::{Event, Filter, Follow, Publisher, Source};
 use parking_lot::Mutex;
 
 use crate::Shield;
@@ -24,11 +26,13 @@ use crate::metrics::{Followed, SourceLabel, told};
 use crate::route::{Kind, Route};
 
 use audience::Audiences;
+use endings::{Endings, Seen};
 use prefetch::Queue;
 use source::Feeding;
 
 pub use source::Via;
 pub(crate) use standing::{Standing, Version};
+pub(crate) use state::FollowState;
 
 /// What is known by events, and what they have begun.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub(crate) struct Following {
     is_on: AtomicBool,
     audiences: Audiences,
     queue: Queue,
+    endings: Endings,
+    seen: Seen,
     /// Held to add or list a source.
     sources: Mutex<Vec<Arc<Feeding>>>,
     counts: Arc<Followed>,
@@ -52,9 +58,16 @@ impl Following {
             is_on: AtomicBool::new(false),
             audiences: Audiences::new(),
             queue: Queue::default(),
+            endings: Endings::default(),
+            seen: Seen::default(),
             sources: Mutex::default(),
             counts: Arc::clone(counts),
         }
+    }
+
+    /// True for an event that has not come before.
+    fn is_new(&self, event: &Event) -> bool {
+        self.seen.is_new(event)
     }
 
     /// Reads what metrics tell of the moment.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use headwater_events::Publisher;
 use headwater_net::signature;
 use http::HeaderValue;
 use http::uri::{Authority, PathAndQuery};
@@ -21,6 +22,7 @@ use super::latch::Stall;
 use super::machine::Machine;
 use super::origin::{Deadlines, Origin, Seal, Transport};
 use super::siblings::HOP;
+use super::voice::Voice;
 use super::{Identity, Local, OriginId};
 use crate::config::Upstream;
 
@@ -181,6 +183,12 @@ impl Group {
         };
         group.reconfigure(upstream)?;
         Ok(Arc::new(group))
+    }
+
+    /// Publishes what changes about its origins from now on.
+    pub(crate) fn speak(&self, publisher: &Publisher) {
+        let voice = Voice { publisher: publisher.clone(), group: Arc::clone(&self.name) };
+        self.known.machine.lock().speak(voice);
     }
 
     /// Takes a new configuration. Origins that stay keep their health, their connections where nothing about those

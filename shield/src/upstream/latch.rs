@@ -19,6 +19,8 @@ pub enum Stall {
     WentBack,
     /// The origin says itself that it is stale.
     MarkedStale,
+    /// The origin has published that it brings nothing.
+    Published,
 }
 
 impl fmt::Display for Stall {
@@ -27,6 +29,7 @@ impl fmt::Display for Stall {
             Self::StandsStill => "its playlist stands still",
             Self::WentBack => "its playlist went back",
             Self::MarkedStale => "its playlist is marked stale",
+            Self::Published => "it tells that nothing comes",
         })
     }
 }

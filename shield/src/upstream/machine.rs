@@ -11,6 +11,7 @@ use super::OriginId;
 use super::budget::Budget;
 use super::health::{Change, Fault, Health, Rules};
 use super::latch::{Latches, Stall, Switch};
+use super::voice::Voice;
 
 /// Channels away from their preferred origin that are remembered at once.
 const CHANNELS_MAX: usize = 16_384;
@@ -25,6 +26,8 @@ pub(super) struct Machine {
     latches: Latches,
     budget: Budget,
     switches: u64,
+    /// Who is told what changed, beside the log.
+    voice: Option<Voice>,
 }
 
 impl Machine {
@@ -38,7 +41,12 @@ impl Machine {
             latches: Latches::new(CHANNELS_MAX),
             budget: Budget::default(),
             switches: 0,
+            voice: None,
         }
+    }
+
+    pub(super) fn speak(&mut self, voice: Voice) {
+        self.voice = Some(voice);
     }
 
     /// Takes the origins of a new configuration, the preferred one first; those that stay keep their health.
@@ -131,6 +139,11 @@ impl Machine {
         let changed = self.member(origin).is_some_and(|(_, health)| health.drain(drained, now));
         if changed {
             info!(group = %self.group, origin = %self.name(origin), drained, "an origin is drained or no longer so");
+            match (&self.voice, drained) {
+                (Some(voice), true) => voice.down(&self.name(origin), Fault::Drained.to_string()),
+                (Some(voice), false) => voice.up(&self.name(origin), "no longer drained"),
+                (None, _) => {}
+            }
         }
         changed
     }
@@ -187,8 +200,16 @@ impl Machine {
         match change {
             Some(Change::Down(fault)) => {
                 warn!(group = %self.group, origin = %self.name(origin), reason = %fault, "an origin is down");
+                if let Some(voice) = &self.voice {
+                    voice.down(&self.name(origin), fault.to_string());
+                }
             }
-            Some(Change::Up) => info!(group = %self.group, origin = %self.name(origin), "an origin is up again"),
+            Some(Change::Up) => {
+                info!(group = %self.group, origin = %self.name(origin), "an origin is up again");
+                if let Some(voice) = &self.voice {
+                    voice.up(&self.name(origin), "it answers again");
+                }
+            }
             None => {}
         }
     }
@@ -197,5 +218,8 @@ impl Machine {
         let channel = if switch.channel.is_empty() { "(none)" } else { &*switch.channel };
         let (from, to) = (self.name(switch.from), self.name(switch.to));
         warn!(group = %self.group, channel, %from, %to, reason = %switch.why, "a channel is played from another origin");
+        if let Some(voice) = &self.voice {
+            voice.switched(&switch.channel, &from, &to, switch.why.to_string());
+        }
     }
 }

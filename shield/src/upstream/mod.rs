@@ -20,6 +20,7 @@ mod origin;
 mod resume;
 mod siblings;
 mod state;
+mod voice;
 
 use std::convert::Infallible;
 use std::sync::Arc;

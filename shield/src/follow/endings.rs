@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What was told once and for all: channels that ended, by which origin, and purges that came already. Bounded: what is
+//! forgotten is only done again, or waited for as if nobody had told.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use headwater_events::{Event, Source};
+use parking_lot::Mutex;
+
+/// Channels that are remembered.
+const CHANNELS_MAX: usize = 4_096;
+/// Sources of one channel's end that are told apart.
+const SOURCES_MAX: usize = 16;
+/// Events that are remembered.
+const EVENTS_MAX: usize = 1_024;
+
+/// Which origins have ended which channels.
+#[derive(Debug, Default)]
+pub(super) struct Endings {
+    /// By group and channel; held to note one.
+    told: Mutex<HashMap<(Box<str>, Box<str>), HashSet<Source>>>,
+}
+
+impl Endings {
+    /// Notes that a channel ended at an origin; at how many of a group it has.
+    pub(super) fn ended(&self, group: &str, channel: &str, source: &Source) -> usize {
+        let mut told = self.told.lock();
+        if told.len() >= CHANNELS_MAX {
+            told.clear();
+        }
+        let sources = told.entry((group.into(), channel.into())).or_default();
+        if sources.len() < SOURCES_MAX {
+            sources.insert(source.clone());
+        }
+        sources.len()
+    }
+
+    /// A channel goes on, whoever tells.
+    pub(super) fn goes_on(&self, channel: &str) {
+        let mut told = self.told.lock();
+        if !told.is_empty() {
+            told.retain(|(_, ended), _| &**ended != channel);
+        }
+    }
+}
+
+/// Events that came lately.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Held to note one.
+    state: Mutex<(HashSet<(Source, String)>, VecDeque<(Source, String)>)>,
+}
+
+impl Seen {
+    /// True if this one has not come before, as far as is remembered.
+    pub(super) fn is_new(&self, event: &Event) -> bool {
+        let name = (event.source.clone(), event.id.clone());
+        let (seen, order) = &mut *self.state.lock();
+        if !seen.insert(name.clone()) {
+            return false;
+        }
+        order.push_back(name);
+        if order.len() > EVENTS_MAX
+            && let Some(oldest) = order.pop_front()
+        {
+            seen.remove(&oldest);
+        }
+        true
+    }
+}
