@@ -29,7 +29,7 @@ pub struct Config {
     pub queue_max: usize,
     /// Who may follow the feed at once.
     pub followers_max: usize,
-    /// How often a node tells of its load, in milliseconds; 0: never.
+    /// How often a node tells of its load, in milliseconds; 0: never, and a shield not of its deliveries either.
     pub health_ms: u32,
     /// Kafka, beside the log.
     pub kafka: Option<Kafka>,

@@ -51,6 +51,11 @@ impl Shield {
         let (path, query) = (request.uri.path(), request.uri.query().unwrap_or(""));
         let class = class(path, query);
         route.counts.answered(class, response.status(), note.outcome);
+        let told_of = || self.metrics.known_channel(&route.tenant, route::channel(path));
+        let channel = note.channel.or_else(|| route.settings.live.then(told_of));
+        if let Some(channel) = &channel {
+            channel.answered(note.outcome, response.status(), note.stale);
+        }
         if let Some(line) = &mut line {
             let answer = &mut line.answer;
             (answer.status, answer.outcome) = (Some(response.status()), Some(note.outcome));
@@ -62,7 +67,7 @@ impl Shield {
             answer.whole = http_body::Body::is_end_stream(response.body());
         }
         let counts = Arc::clone(&route.counts);
-        response.map(|body| Body::new(Told { body, counts, class, line }))
+        response.map(|body| Body::new(Told { body, counts, class, channel, line }))
     }
 
     async fn admitted(self: &Arc<Self>, request: &Parts, edge: &Edge) -> (Response<Body>, Option<Arc<Route>>) {
@@ -116,7 +121,7 @@ impl Shield {
         let mut response = error(refused.status, refused.words, refused.retry_after);
         let limited = matches!(refused.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         let outcome = if limited { Outcome::Limited } else { Outcome::Error };
-        response.extensions_mut().insert(Note { outcome, upstream: None });
+        response.extensions_mut().insert(Note { outcome, ..Note::default() });
         response
     }
 }
@@ -148,6 +153,7 @@ struct Told {
     body: Body,
     counts: Arc<metrics::Route>,
     class: Class,
+    channel: Option<Arc<metrics::Channel>>,
     line: Option<Line>,
 }
 
@@ -160,6 +166,9 @@ impl http_body::Body for Told {
         if let Some(Ok(Some(data))) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
             let bytes = data.len() as u64;
             self.counts.sent(self.class, bytes);
+            if let Some(channel) = &self.channel {
+                channel.sent(bytes);
+            }
             if let Some(line) = &mut self.line {
                 line.answer.bytes += bytes;
             }

@@ -17,7 +17,7 @@ use crate::fill::{By, Failure, Fill, Ready, Stage, Waiting};
 use crate::index::{Slot, Turn};
 use crate::metrics::Outcome;
 use crate::object::{Object, measured};
-use crate::respond::{Note, of_object, refusal};
+use crate::respond::{Note, ORIGIN_FAILED, of_object, refusal};
 use crate::route::{self, Kind, Route};
 use crate::semantics::cache_status::{self, Forwarded, Handling, Why};
 use crate::semantics::{self, Freshness, RequestHead, fields};
@@ -231,6 +231,7 @@ impl Asking<'_> {
     }
 
     fn ask(&self, headers: HeaderMap) -> Ask {
+        let channel = self.route.settings.live.then(|| route::channel(self.target.path));
         Ask {
             method: self.request.method.clone(),
             target: self.route.target(&self.request.uri),
@@ -239,7 +240,8 @@ impl Asking<'_> {
             held: false,
             at_edge: false,
             boundary: false,
-            channel: self.route.settings.live.then(|| Arc::from(route::channel(self.target.path))),
+            channel: channel.map(Arc::from),
+            counts: channel.map(|channel| self.shield.metrics.channel(&self.route.tenant, channel)),
         }
     }
 
@@ -268,7 +270,7 @@ impl Asking<'_> {
         }
         let status = (ready.by == By::Confirmation).then_some(StatusCode::NOT_MODIFIED);
         let forwarded = Forwarded { why, status, stored: ready.stored && ready.by == By::Answer, collapsed };
-        let detail = (ready.by == By::Held).then_some("origin-failed");
+        let detail = (ready.by == By::Held).then_some(ORIGIN_FAILED);
         if ready.by == By::Disk
             && let Freshness::Fresh { ttl } = ready.object.policy.freshness(Instant::now())
         {
@@ -301,7 +303,8 @@ impl Asking<'_> {
         let handling = Handling::Forwarded(Forwarded { why, status: None, stored: false, collapsed: false });
         cache_status::append(response.headers_mut(), &handling, detail);
         let outcome = if why == Why::Bypass { Outcome::Bypass } else { Outcome::Miss };
-        response.extensions_mut().insert(Note { outcome, upstream: self.route.group.name_of(origin) });
+        let upstream = self.route.group.name_of(origin);
+        response.extensions_mut().insert(Note { outcome, upstream, ..Note::default() });
         response
     }
 

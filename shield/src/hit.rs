@@ -44,7 +44,8 @@ pub(crate) fn hit(shield: &Shield, head: &Head<'_>, answer: &mut Answer<'_>) -> 
     for piece in whole.pieces() {
         answer.body(piece.clone());
     }
-    count(route, target, &object, &whole);
+    let sent_bytes = if *head.method() == Method::HEAD { 0 } else { whole.length_bytes() };
+    count(route, target, &object, sent_bytes);
     true
 }
 
@@ -65,7 +66,7 @@ pub(crate) fn response(shield: &Shield, request: &Parts) -> Option<Response<Body
     fields::insert_age(&mut headers, object.policy.age(now));
     cache_status::append(&mut headers, &Handling::Hit { ttl }, None);
     *response.headers_mut() = headers;
-    count(route, target, &object, &whole);
+    count(route, target, &object, whole.length_bytes());
     Some(response)
 }
 
@@ -114,12 +115,12 @@ fn find<'a, 'b>(
     Some(Found { route, object, whole, ttl, now })
 }
 
-fn count(route: &Route, target: Target<'_>, object: &Object, whole: &Whole) {
+fn count(route: &Route, target: Target<'_>, object: &Object, sent_bytes: u64) {
     let class = gate::class(target.path, target.query);
     route.counts.answered(class, object.status, Outcome::Hit);
-    route.counts.sent(class, whole.length_bytes());
+    route.counts.sent(class, sent_bytes);
     if let Some(channel) = &object.channel {
-        channel.hit();
+        channel.hit(sent_bytes);
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod admin;
 mod arriving;
 pub mod config;
+mod deliveries;
 mod durable;
 mod edge;
 pub mod fill;
@@ -224,6 +225,9 @@ impl Shield {
         // Not among the work that a stop waits for: siblings are asked until the last answer.
         tokio::spawn(siblings.run(shutdown.clone()));
         tokio::spawn(load::tell(Arc::downgrade(&shield), load::sampler(&shield)));
+        if shield.config().events.health_ms > 0 {
+            tokio::spawn(deliveries::tell(Arc::downgrade(&shield)));
+        }
         shutdown.spawn(sweep(Arc::downgrade(&shield), shutdown.clone()));
         shutdown.spawn(edge::follow(Arc::downgrade(&shield), kept, shutdown.clone()));
         if shield.here.is_some() {

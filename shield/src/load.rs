@@ -26,5 +26,5 @@ pub(crate) async fn tell(shield: Weak<Shield>, sampler: Sampler) {
 }
 
 fn read(shield: &Shield) -> Reading {
-    Reading::of(&shield.tally, 0)
+    Reading::of(&shield.tally, u64::try_from(shield.metrics.delivered.get()).unwrap_or(0))
 }

@@ -5,7 +5,7 @@
 mod channels;
 mod routes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use channels::Channel;
 pub use routes::Route;
+
+pub(crate) use channels::Counts;
 
 use channels::{Channels, OfChannels, Told};
 use routes::{Answers, Bytes, Routes};
@@ -230,6 +232,8 @@ pub struct Metrics {
     pub purges: Counter,
     /// What came of events.
     pub followed: Arc<Followed>,
+    /// Channels of which something was delivered in the last second that was told of.
+    pub(crate) delivered: Gauge,
     /// What is looked at when it is asked for.
     pub(crate) scraped: Scraped,
 }
@@ -321,6 +325,7 @@ impl Metrics {
             resumed: Counter::default(),
             purges: Counter::default(),
             followed: Arc::default(),
+            delivered: Gauge::default(),
             scraped: Scraped::default(),
         };
         let mut root = Registry::default();
@@ -430,6 +435,16 @@ impl Metrics {
     /// The counters of a channel's requests.
     pub fn channel(&self, tenant: &str, name: &str) -> Arc<Channel> {
         self.channels.channel(tenant, name)
+    }
+
+    /// The same for requests that no object came of: a channel that nothing is known of gets no counters for them.
+    pub(crate) fn known_channel(&self, tenant: &str, name: &str) -> Arc<Channel> {
+        self.channels.known(tenant, name)
+    }
+
+    /// What became of channels' requests since the last call, of those that had any.
+    pub(crate) fn deliveries(&self) -> BTreeMap<Box<str>, Counts> {
+        self.channels.take()
     }
 
     /// The counters of a group's fills.
@@ -564,7 +579,7 @@ mod tests {
         let names: BTreeSet<&str> = metrics.declared().iter().map(|metric| metric.name.as_str()).collect();
         assert_eq!(names.len(), metrics.declared().len());
         metrics.route("live").answered(Class::Part, StatusCode::OK, Outcome::Collapsed);
-        metrics.channel("live", "news").hit();
+        metrics.channel("live", "news").hit(0);
         let main = metrics.upstream("main");
         main.begin(&metrics.filling).ended = Ended::whole(true, 10);
         let text = scraped(&metrics);

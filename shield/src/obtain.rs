@@ -45,7 +45,8 @@ impl Errand {
         let query = self.route.query(&self.query);
         let mark = if query.is_empty() { "" } else { "?" };
         let target = format!("{}{mark}{query}", self.path).parse::<PathAndQuery>().ok()?;
-        let ask = Ask { target, ..self.ask.clone() };
+        // NB: a sibling is no origin.
+        let ask = Ask { target, counts: None, ..self.ask.clone() };
         let mut answer = self.shield.siblings.ask(self.key.as_bytes(), &ask).await?;
         // No origin of the route's group is to be praised or blamed for it.
         answer.origin = OriginId::ELSEWHERE;
@@ -54,9 +55,6 @@ impl Errand {
 
     /// Asks the origins, and again while the answer is that what comes next is not there yet.
     pub(crate) async fn of_origins(&self, fill: &Fill) -> Result<Answer, Failure> {
-        if let Some(channel) = self.channel() {
-            channel.asked();
-        }
         if self.kind == Kind::Blocking {
             self.shield.edges.asked(&self.route, &self.host, &self.path);
         }

@@ -16,22 +16,29 @@ use crate::object::Object;
 use crate::semantics::cache_status::{self, Handling};
 use crate::semantics::{Outcome, RequestHead, Stored, fields, outcome};
 
+/// Said of an answer that is served because no origin could confirm it or give another.
+pub(crate) const ORIGIN_FAILED: &str = "origin-failed";
+
 /// What the log and the counters are told of an answer; it travels with it, and is taken off before it leaves.
 #[derive(Clone, Debug)]
 pub(crate) struct Note {
     pub(crate) outcome: metrics::Outcome,
     /// The origin that was asked for it.
     pub(crate) upstream: Option<Arc<str>>,
+    /// It was stale: confirmed by nobody.
+    pub(crate) stale: bool,
+    /// What the requests of its channel are counted by, where that is known.
+    pub(crate) channel: Option<Arc<metrics::Channel>>,
 }
 
 impl Default for Note {
     fn default() -> Self {
-        Self { outcome: metrics::Outcome::Error, upstream: None }
+        Self { outcome: metrics::Outcome::Error, upstream: None, stale: false, channel: None }
     }
 }
 
 impl Note {
-    fn of(handling: &Handling, object: &Object) -> Self {
+    fn of(handling: &Handling, object: &Object, detail: Option<&'static str>) -> Self {
         let outcome = match handling {
             Handling::Hit { .. } => metrics::Outcome::Hit,
             Handling::StaleHit { .. } => metrics::Outcome::Stale,
@@ -40,7 +47,8 @@ impl Note {
             Handling::Own => metrics::Outcome::Error,
         };
         let upstream = matches!(handling, Handling::Forwarded(_)).then(|| Arc::clone(&object.origin));
-        Self { outcome, upstream }
+        let stale = outcome == metrics::Outcome::Stale || detail == Some(ORIGIN_FAILED);
+        Self { outcome, upstream, stale, channel: object.channel.clone() }
     }
 }
 
@@ -64,13 +72,7 @@ pub(crate) async fn of_object(
     let headers = response.headers_mut();
     fields::insert_age(headers, object.policy.age(Instant::now()));
     cache_status::append(headers, handling, detail);
-    if let Some(channel) = &object.channel {
-        match handling {
-            Handling::Forwarded(forwarded) if !forwarded.collapsed => channel.missed(),
-            _ => channel.hit(),
-        }
-    }
-    response.extensions_mut().insert(Note::of(handling, object));
+    response.extensions_mut().insert(Note::of(handling, object, detail));
     response
 }
 

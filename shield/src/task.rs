@@ -18,7 +18,7 @@ use crate::index::{Lead, Variant};
 use crate::metrics::{self, Ended, Filled};
 use crate::object::{Content, Head, Object};
 use crate::obtain::Obtained;
-use crate::route::{self, Kind, Route};
+use crate::route::{Kind, Route};
 use crate::semantics::{self, Freshness, Policy, Reason, Verdict, fields};
 use crate::store::{self, Class, Epoch, Resident, Tags};
 use crate::upstream::{Answer, Ask, Framing, Moment, OriginId};
@@ -80,7 +80,11 @@ impl Errand {
                 return;
             }
             Ok(Obtained::Answer(answer)) => {
-                counted.first_byte(answer.received.instant.saturating_duration_since(answer.requested.instant));
+                let took = answer.received.instant.saturating_duration_since(answer.requested.instant);
+                counted.first_byte(took);
+                if let Some(channel) = &self.ask.counts {
+                    channel.filled(took);
+                }
                 self.take(&lead, &fill, *answer).await
             }
             Ok(Obtained::Stored(object)) => {
@@ -93,8 +97,7 @@ impl Errand {
 
     /// What the requests of its channel are counted by.
     pub(crate) fn channel(&self) -> Option<Arc<metrics::Channel>> {
-        let channel = || self.shield.metrics.channel(&self.route.tenant, route::channel(&self.path));
-        self.route.settings.live.then(channel)
+        self.ask.counts.clone()
     }
 
     /// How what comes stands towards events.

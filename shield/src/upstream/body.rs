@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep};
 use super::connect::{H1, Pool};
 use super::group::Witness;
 use super::health::Fault;
+use crate::metrics;
 
 /// Why a body did not come to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +117,8 @@ pub(super) struct Kept {
     /// The connection, to be used again once the body has come to its end.
     pub(super) connection: Option<(Arc<Pool>, H1)>,
     pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// What its bytes are counted by.
+    pub(super) counts: Option<Arc<metrics::Channel>>,
 }
 
 /// How long a body may take.
@@ -229,6 +232,9 @@ impl Body {
                 Poll::Ready(Some(Ok(bytes))) => {
                     self.waiting = None;
                     self.came_bytes += bytes.len() as u64;
+                    if let Some(channel) = &self.kept.counts {
+                        channel.received(bytes.len() as u64);
+                    }
                     if matches!(self.framing, Framing::Length(expected) if self.came_bytes > expected) {
                         let _ = self.finish(None);
                     } else if !bytes.is_empty() {
@@ -301,7 +307,7 @@ impl Body {
             _ => None,
         };
         let end = error.or(short).map_or(Ok(()), Err);
-        let Kept { connection, permit } = std::mem::take(&mut self.kept);
+        let Kept { connection, permit, .. } = std::mem::take(&mut self.kept);
         if let Some((pool, sender)) = connection.filter(|_| end.is_ok()) {
             pool.put(sender);
         }

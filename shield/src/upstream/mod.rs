@@ -30,6 +30,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, response};
 use tower::util::BoxCloneSyncService;
 
+use crate::metrics;
+
 pub use body::{Body, BodyError, Framing};
 pub use error::{Cause, Error, Invalid};
 pub use group::Group;
@@ -61,6 +63,8 @@ pub struct Ask {
     pub boundary: bool,
     /// The channel whose origin is kept to, and whose stalls count.
     pub channel: Option<Arc<str>>,
+    /// What is counted of its channel's requests to origins.
+    pub counts: Option<Arc<metrics::Channel>>,
 }
 
 impl Ask {
@@ -75,6 +79,7 @@ impl Ask {
             at_edge: false,
             boundary: false,
             channel: None,
+            counts: None,
         }
     }
 

@@ -24,6 +24,7 @@ use super::error::Cause;
 use super::group::Witness;
 use super::siblings::HOP;
 use super::{Ask, Local, Moment, OriginId};
+use crate::metrics;
 
 /// Fields of one connection, and those that a client must not speak in our name.
 const NOT_SENT: [HeaderName; 12] = [
@@ -52,6 +53,7 @@ pub(super) struct Outgoing {
     pub(super) host: Option<HeaderValue>,
     pub(super) headers: HeaderMap,
     pub(super) seal: Option<Seal>,
+    pub(super) counts: Option<Arc<metrics::Channel>>,
 }
 
 /// What proves to the other end who asks.
@@ -67,7 +69,8 @@ impl Outgoing {
         for name in &NOT_SENT {
             headers.remove(name);
         }
-        Self { method: ask.method.clone(), target: ask.target.clone(), host, headers, seal }
+        let (method, target, counts) = (ask.method.clone(), ask.target.clone(), ask.counts.clone());
+        Self { method, target, host, headers, seal, counts }
     }
 
     fn is_repeatable(&self) -> bool {
@@ -176,6 +179,9 @@ impl Origin {
         witness: Witness,
     ) -> Result<Heard, Cause> {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        if let Some(channel) = &outgoing.counts {
+            channel.asked();
+        }
         let until = Instant::now() + deadlines.head;
         let permit = tokio::time::timeout_at(until, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(Cause::Busy(self.connections_max)) };
@@ -226,7 +232,8 @@ impl Origin {
             (_, framing) => framing,
         };
         let patience = Patience { between: deadlines.between, until: head_until.max(Instant::now() + deadlines.total) };
-        let body = Body::new(source, framing, patience, Kept { connection, permit }, witness);
+        let kept = Kept { connection, permit, counts: outgoing.counts.clone() };
+        let body = Body::new(source, framing, patience, kept, witness);
         Ok(Heard { head, body, requested, received })
     }
 
