@@ -55,6 +55,9 @@ impl Errand {
 
     /// Asks the origins, and again while the answer is that what comes next is not there yet.
     pub(crate) async fn of_origins(&self, fill: &Fill) -> Result<Answer, Failure> {
+        if let Some(channel) = self.ask.counts.as_ref().filter(|_| self.ahead) {
+            channel.prefetched();
+        }
         if self.kind == Kind::Blocking {
             self.shield.edges.asked(&self.route, &self.host, &self.path);
         }

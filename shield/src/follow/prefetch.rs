@@ -194,6 +194,7 @@ impl Shield {
                 at_edge: true,
                 boundary: true,
                 channel: Some(Arc::from(route::channel(path))),
+                counts: Some(self.metrics.channel(&route.tenant, route::channel(path))),
                 ..Ask::get(route.target(&uri))
             },
             held: None,

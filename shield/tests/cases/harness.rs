@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use headwater_events::event::Role;
+use headwater_events::{Publisher, Source};
 use headwater_net::{Shutdown, listener};
 use headwater_shield::{Config, Shield};
 use http::{HeaderMap, Request, StatusCode};
@@ -166,6 +168,8 @@ async fn play(
 pub(crate) struct Shielded {
     pub(crate) shield: Arc<Shield>,
     pub(crate) address: SocketAddr,
+    /// What it publishes.
+    pub(crate) publisher: Publisher,
     shutdown: Shutdown,
 }
 
@@ -198,21 +202,14 @@ impl Shielded {
     /// A shield that listens on this socket.
     pub(crate) fn on(socket: TcpListener, config: Config) -> Self {
         let shutdown = Shutdown::new();
-        let shield = Shield::start(
-            config,
-            None,
-            headwater_events::Publisher::memory(headwater_events::Source::new(
-                headwater_events::event::Role::Shield,
-                "test",
-            )),
-            shutdown.clone(),
-        )
-        .expect("a configuration in order");
+        let publisher = Publisher::memory(Source::new(Role::Shield, "test"));
+        let shield =
+            Shield::start(config, None, publisher.clone(), shutdown.clone()).expect("a configuration in order");
         let address = socket.local_addr().expect("an address");
         let (service, tally) = (Arc::clone(&shield).service(), Arc::clone(shield.tally()));
         let limits = headwater_net::limits::Limits::default();
         tokio::spawn(listener::serve(socket, None, service, limits, tally, shutdown.clone()));
-        Self { shield, address, shutdown }
+        Self { shield, address, publisher, shutdown }
     }
 
     /// Stops it as its process would: what it is to remember is written.

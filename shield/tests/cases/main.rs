@@ -25,3 +25,4 @@ mod purges;
 mod room;
 mod secure;
 mod strangers;
+mod told;
