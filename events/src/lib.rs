@@ -14,6 +14,7 @@ pub mod kafka;
 pub mod load;
 pub mod log;
 pub mod metrics;
+pub mod position;
 pub mod publisher;
 pub mod schema;
 pub mod topic;
@@ -26,6 +27,7 @@ pub use follow::{Arrival, Follow, Position};
 pub use load::Load;
 pub use log::{Log, Offset, Record};
 pub use metrics::Metrics;
+pub use position::Positions;
 pub use publisher::Publisher;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod config;
 pub mod description;
+pub mod durable;
 pub mod growing;
 pub mod gzip;
 pub mod h1;

@@ -6,7 +6,6 @@ pub mod admin;
 mod arriving;
 pub mod config;
 mod deliveries;
-mod durable;
 mod edge;
 pub mod fill;
 pub mod follow;

@@ -10,15 +10,20 @@
 //! One watermark serves all nodes: a node that lags is late, it does not hold the others up. The same windows as Flink
 //! SQL are in `analytics/`; they tell final rows only, with a watermark that lags by delay and lateness together.
 
+mod alerts;
+mod recent;
 mod row;
 mod table;
+mod task;
 #[cfg(test)]
 mod tests;
 
 use crate::config;
 
+pub use recent::{Recent, Told, router};
 pub use row::Row;
 pub use table::{Counts, Windows};
+pub use task::Task;
 
 /// Which windows there are, and how long they wait. Times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use headwater_media::UtcTime;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::Shape;
@@ -19,7 +20,7 @@ const OPEN_MAX: usize = 1 << 20;
 const AHEAD_MS: i64 = 1_000;
 
 /// What became of the events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// Deliveries that count.
     pub taken: u64,

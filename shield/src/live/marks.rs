@@ -15,12 +15,12 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use headwater_net::durable;
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::progress::{Dash, Hls, Position, Progress, Step};
 use super::recent::Recent;
-use crate::durable;
 
 /// Older answers that make a beginning, at least.
 const ANSWERS_MIN: u32 = 3;

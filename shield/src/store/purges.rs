@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use headwater_net::durable;
 use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::tags::{self, Tags};
-use crate::durable;
 
 /// What a file of purges begins with; another number for another form.
 const MAGIC: &[u8; 8] = b"hwpurge1";

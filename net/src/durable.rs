@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 ///
 /// # Errors
 /// What the file system says; the file is as it was.
-pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary)?;
     file.write_all(&xxh3_64(content).to_le_bytes())?;
@@ -29,7 +29,7 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system says; [`io::ErrorKind::InvalidData`] for a file of another content than was written.
-pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut file = match fs::read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
