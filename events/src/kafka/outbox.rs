@@ -289,20 +289,14 @@ fn size(record: &Record) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     /// Records of 100 bytes; `p` is a part, `s` a segment.
     fn log(kinds: &str) -> Vec<Record> {
         let kind = |c| if c == 'p' { Kind::PartReady } else { Kind::SegmentReady };
-        let record = |(offset, c)| Record {
-            offset: Offset(offset as u64),
-            stored: UtcTime::from_nanos(0),
-            kind: kind(c),
-            channel: None,
-            key: "key".into(),
-            json: Bytes::from(vec![b' '; 97]),
+        let record = |(offset, c)| {
+            let offset = Offset(offset as u64);
+            Record::new(offset, UtcTime::from_nanos(0), kind(c), None, "key".into(), &[b' '; 97])
         };
         kinds.chars().enumerate().map(record).collect()
     }

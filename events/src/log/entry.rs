@@ -75,7 +75,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(
+    pub(crate) fn new(
         offset: Offset,
         stored: UtcTime,
         kind: Kind,
