@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `headwater events`: what nodes tell, for people and their programs.
 
-mod out;
+pub(crate) mod out;
 pub(crate) mod schema;
 
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ mod demo;
 mod events;
 mod follow;
 mod listen;
+mod plan;
 mod push;
 mod reference;
 mod serve;

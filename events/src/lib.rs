@@ -13,11 +13,14 @@ pub mod follow;
 pub mod kafka;
 pub mod load;
 pub mod log;
+mod markdown;
 pub mod metrics;
 pub mod position;
+pub mod plan;
 pub mod publisher;
 pub mod schema;
 pub mod topic;
+pub mod unit;
 pub mod windows;
 
 pub use config::Config;
