@@ -97,7 +97,7 @@ impl Task {
     pub(super) fn tell_purged(&self, now: UtcTime) {
         let channel = self.name();
         let value = format!("{}{channel}/", path::PREFIX);
-        let data = Purged { by: PurgedBy::Prefix, value, soft: false, channel: Some(channel) };
+        let data = Purged { by: PurgedBy::Prefix, value, tenant: None, soft: false, channel: Some(channel) };
         self.tell(now, Data::Purged(data));
     }
 
