@@ -48,7 +48,7 @@ fn files() -> Vec<(String, String)> {
         ("docs/reference/configuration.md", config::reference::page()),
         ("docs/reference/shield-configuration.md", shield::config::reference::page()),
         ("docs/reference/events.md", schema::page()),
-        ("docs/reference/metrics.md", metrics::page() + &shield::metrics::page()),
+        ("docs/reference/metrics.md", metrics::page() + &shield::metrics::page() + &headwater_events::metrics::page()),
         ("docs/reference/rules.md", check::reference()),
         ("docs/reference/shield-api.md", shield::admin::page()),
         ("docs/reference/shield-openapi.json", shield::admin::document().to_owned()),

@@ -110,6 +110,7 @@ impl Origin {
             publisher,
             shutdown,
         };
+        context.metrics.tell_events(context.publisher.metrics());
         let origin = Arc::new(Self {
             config: ArcSwap::from_pointee(config),
             context,

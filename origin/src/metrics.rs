@@ -319,6 +319,11 @@ impl Metrics {
         }
     }
 
+    /// Tells those of the events beside its own.
+    pub(crate) fn tell_events(&self, events: &headwater_events::Metrics) {
+        events.register(&mut self.registry.lock());
+    }
+
     /// Every metric as it was declared.
     pub fn declared(&self) -> &[Declared] {
         &self.declared

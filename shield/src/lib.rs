@@ -185,6 +185,7 @@ impl Shield {
         let log = config.access_log.as_deref().map(open).transpose()?;
         let kept = cache.disk_dir.clone();
         let metrics = Metrics::new();
+        metrics.tell_events(publisher.metrics());
         let siblings = Siblings::new(&config.siblings, &identity)?;
         let state = State::new(config, groups, &metrics, None)?;
         let shield = Arc::new_cyclic(|weak: &Weak<Self>| {

@@ -492,6 +492,11 @@ impl Metrics {
         }
     }
 
+    /// Tells those of the events beside its own.
+    pub(crate) fn tell_events(&self, events: &headwater_events::Metrics) {
+        events.register(&mut self.registry.lock());
+    }
+
     /// Every metric as it was declared; what is told of the process is declared with the origin's.
     pub fn declared(&self) -> &[Declared] {
         &self.declared

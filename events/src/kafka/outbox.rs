@@ -295,8 +295,7 @@ mod tests {
     fn log(kinds: &str) -> Vec<Record> {
         let kind = |c| if c == 'p' { Kind::PartReady } else { Kind::SegmentReady };
         let record = |(offset, c)| {
-            let offset = Offset(offset as u64);
-            Record::new(offset, UtcTime::from_nanos(0), kind(c), None, "key".into(), &[b' '; 97])
+            Record::new(Offset(offset as u64), UtcTime::from_nanos(0), kind(c), None, "key".into(), &[b' '; 97])
         };
         kinds.chars().enumerate().map(record).collect()
     }

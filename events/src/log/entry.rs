@@ -75,6 +75,7 @@ pub struct Record {
 }
 
 impl Record {
+    /// A record of its parts.
     pub(crate) fn new(
         offset: Offset,
         stored: UtcTime,
