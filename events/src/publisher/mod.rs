@@ -67,11 +67,20 @@ impl Publisher {
         let metrics = Arc::new(Metrics::default());
         let settings = log::Settings::of(config);
         let log = match dir {
-            Some(dir) => Log::open(dir, settings, Arc::clone(&metrics))?,
-            None => Log::in_memory(settings, Arc::clone(&metrics)),
+            Some(dir) => Log::open(dir, settings, metrics)?,
+            None => Log::in_memory(settings, metrics),
         };
+        Self::over(log, config.queue_max, source)
+    }
+
+    /// The same over a log that is open, with a queue of so many events.
+    ///
+    /// # Errors
+    /// [`log::Error::Io`] if there can be no thread.
+    pub fn over(log: Log, queue_max: usize, source: Source) -> Result<Self, log::Error> {
         let log = Arc::new(log);
-        let queue = Arc::new(Queue::new(config.queue_max, Arc::clone(&metrics)));
+        let metrics = Arc::clone(log.metrics());
+        let queue = Arc::new(Queue::new(queue_max, Arc::clone(&metrics)));
         let writer = Writer { log: Arc::clone(&log), metrics: Arc::clone(&metrics), queue: Arc::clone(&queue) };
         std::thread::Builder::new()
             .name("events".to_owned())
