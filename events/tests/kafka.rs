@@ -263,8 +263,10 @@ async fn what_is_no_event_is_counted_and_passed_over() {
     let (sink, _) = sink(&config, &publisher, None);
     publish(&publisher, 0..TRACKS);
     assert_eq!(sink.finish(SOON).await.events, 0);
-    let mut follow = read_all(&config, &shutdown);
+    let reading = Reading { filter: Filter::default(), start: Start::Beginning, until: Until::End };
+    let mut follow = follow(&config, reading, &shutdown).unwrap();
     assert_in_order(&parts_by_track(&mut follow, TRACKS as usize).await, 1);
+    assert!(tokio::time::timeout(SOON, follow.next()).await.expect("an end").is_none());
     assert_eq!(follow.malformed(), 5);
 }
 

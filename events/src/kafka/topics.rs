@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// What was found of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+enum Found {
     /// It was made.
     Made,
     /// It is there.
@@ -56,10 +56,17 @@ pub(super) async fn look(
         let (bootstrap, runtime) = (config.bootstrap.clone(), Handle::current());
         // A thread of its own: librdkafka blocks, and the end of the process must not wait for it.
         let thread = std::thread::Builder::new().name("kafka-topics".to_owned());
-        let spawned = thread.spawn(move || sender.send(runtime.block_on(ensure(&client, &config, context))));
+        let spawned = thread.spawn(move || match runtime.block_on(ensure(&client, &config, context)) {
+            Ok(admin) => {
+                let _ = sender.send(Ok(()));
+                // Nobody waits for this.
+                runtime.block_on(look_at_cleanup(&admin, &config));
+            }
+            Err(error) => drop(sender.send(Err(error))),
+        });
         match spawned.map(|_| answer) {
             Ok(answer) => match answer.await {
-                Ok(Ok(_)) => {
+                Ok(Ok(())) => {
                     let _ = done.send(());
                     return;
                 }
@@ -82,24 +89,18 @@ async fn ensure(
     client: &ClientConfig,
     config: &config::Kafka,
     context: Context,
-) -> Result<Vec<(Topic, Found)>, KafkaError> {
+) -> Result<AdminClient<Context>, KafkaError> {
     let admin: AdminClient<Context> = client.create_with_context(context)?;
-    let mut found = Vec::new();
     for topic in Topic::ALL {
         let name = topic.of_prefix(&config.prefix);
-        let there = partitions(&admin, &name)?;
-        let what = match there {
+        let found = match partitions(&admin, &name)? {
             Some(partitions) => Found::There { partitions },
             None if config.create_topics => make(&admin, topic, &name, config).await?,
             None => Found::Missing,
         };
-        tell(&name, &what, config);
-        if topic.is_compacted() && matches!(what, Found::There { .. }) {
-            look_at_cleanup(&admin, &name).await;
-        }
-        found.push((topic, what));
+        tell(&name, &found, config);
     }
-    Ok(found)
+    Ok(admin)
 }
 
 fn partitions<C: ClientContext>(admin: &AdminClient<C>, name: &str) -> Result<Option<usize>, KafkaError> {
@@ -164,15 +165,20 @@ fn tell(name: &str, found: &Found, config: &config::Kafka) {
     }
 }
 
-async fn look_at_cleanup<C: ClientContext>(admin: &AdminClient<C>, name: &str) {
+/// Says which topics keep less than the latest of each key where they should.
+async fn look_at_cleanup<C: ClientContext>(admin: &AdminClient<C>, config: &config::Kafka) {
     let options = AdminOptions::new().request_timeout(Some(ANSWER));
-    // Not allowed to look is no reason to complain.
-    let Ok(resources) = admin.describe_configs([&ResourceSpecifier::Topic(name)], &options).await else { return };
-    let policy = resources.into_iter().flatten().find_map(|resource| resource.get("cleanup.policy")?.value.clone());
-    if policy.as_ref().is_some_and(|policy| !policy.contains("compact")) {
-        warn!(
-            topic = name,
-            policy, "kafka: expected cleanup.policy=compact, anchors of channels may be lost to new readers"
-        );
+    for topic in Topic::ALL.into_iter().filter(|topic| topic.is_compacted()) {
+        let name = topic.of_prefix(&config.prefix);
+        // Not allowed to look is no reason to complain.
+        let answer = admin.describe_configs([&ResourceSpecifier::Topic(&name)], &options).await;
+        let resources = answer.into_iter().flatten().flatten();
+        let policy = resources.into_iter().find_map(|resource| resource.get("cleanup.policy")?.value.clone());
+        if policy.as_ref().is_some_and(|policy| !policy.contains("compact")) {
+            warn!(
+                topic = name,
+                policy, "kafka: expected cleanup.policy=compact: new readers may miss anchors of channels"
+            );
+        }
     }
 }
