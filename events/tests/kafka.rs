@@ -5,11 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use headwater_events::event::{PartReady, Role, SegmentReady, Timestamp};
 use headwater_events::kafka::{Metrics, Reading, Sink, Start, Until, follow};
-use headwater_events::{Arrival, Data, Event, Filter, Follow, Kind, Publisher, Source, config};
+use headwater_events::log::Settings;
+use headwater_events::metrics::DroppedLabel;
+use headwater_events::{Arrival, Data, Event, Filter, Follow, Kind, Log, Publisher, Source, config};
 use headwater_media::UtcTime;
 use headwater_net::Shutdown;
 use rdkafka::ClientConfig;
@@ -112,6 +114,15 @@ fn assert_in_order(tracks: &BTreeMap<String, Vec<u64>>, per_track: u64) {
     }
 }
 
+async fn until(is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, wait).await.expect("in time");
+}
+
 /// The sink of `publisher` over `config`, and what it counts.
 fn sink(config: &config::Kafka, publisher: &Publisher, folder: Option<&Path>) -> (Sink, Metrics) {
     let metrics = Metrics::default();
@@ -185,13 +196,7 @@ async fn brokers_that_are_away_at_the_start_are_waited_for() {
     let (publisher, shutdown) = (publisher(), Shutdown::new());
     let (sink, metrics) = sink(&config, &publisher, None);
     publish(&publisher, 0..10 * TRACKS);
-    tokio::time::timeout(SOON, async {
-        while metrics.backlog_events() < 10 * TRACKS {
-            tokio::task::yield_now().await
-        }
-    })
-    .await
-    .expect("the backlog is told");
+    until(|| metrics.backlog_events() == 10 * TRACKS).await;
     cluster.broker_up(1).unwrap();
     let mut follow = read_all(&config, &shutdown);
     assert_in_order(&parts_by_track(&mut follow, 10 * TRACKS as usize).await, 10);
@@ -215,40 +220,40 @@ async fn a_sink_goes_on_behind_what_was_acknowledged_to_the_one_before() {
 async fn past_the_bound_the_oldest_parts_go_first_and_every_one_is_counted() {
     let (cluster, mut config) = cluster(1);
     cluster.broker_down(1).unwrap();
-    config.outbox_bytes_max = 40_000;
-    let (publisher, shutdown) = (publisher(), Shutdown::new());
-    let (sink, metrics) = sink(&config, &publisher, None);
-    for number in 0..100 {
-        publish(&publisher, number..number + 1);
-        if number % 10 == 0 {
-            publisher.publish(UtcTime::from_nanos(number as i64), segment(number / 10));
-        }
-    }
-    let kept = |metrics: &Metrics| 110 - metrics.dropped_of(Kind::PartReady) as usize;
-    tokio::time::timeout(SOON, async {
-        while metrics.dropped_of(Kind::PartReady) == 0 || metrics.backlog_bytes() > 40_000 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .expect("parts are given up");
+    config.outbox_bytes_max = 100_000;
+    let settings = Settings { grace: Duration::ZERO, ..Settings::default() };
+    let log = Arc::new(Log::in_memory(settings, Arc::default()));
+    let (metrics, shutdown) = (Metrics::default(), Shutdown::new());
+    let sink = Sink::start(&config, Arc::clone(&log), None, metrics.clone()).unwrap();
+    let append = |data| {
+        let event = Event::new(&Source::new(Role::Origin, "a"), UtcTime::from_nanos(0), data);
+        log.append(&[event], UtcTime::from_system(SystemTime::now())).unwrap();
+    };
+    append(segment(0));
+    until(|| metrics.backlog_events() == 1).await;
+    (0..300).for_each(|number| append(part(number)));
+    (1..20).for_each(|number| append(segment(number)));
+    log.tick(UtcTime::from_system(SystemTime::now()));
+    let label = DroppedLabel { r#type: "part.ready", reason: "held" };
+    let dropped = log.metrics().dropped.get_or_create(&label).get();
+    assert!((1..300).contains(&dropped), "{dropped}");
     cluster.broker_up(1).unwrap();
     assert_eq!(sink.finish(SOON).await.events, 0);
-    let mut follow = read_all(&config, &shutdown);
+    let reading = Reading { filter: Filter::default(), start: Start::Beginning, until: Until::End };
+    let mut follow = follow(&config, reading, &shutdown).unwrap();
     let (mut parts, mut segments) = (Vec::new(), Vec::new());
-    while parts.len() + segments.len() < kept(&metrics) {
-        match next_event(&mut follow).await.0.data {
+    while let Some(arrival) = tokio::time::timeout(SOON, follow.next()).await.expect("an end") {
+        let Arrival::Event(event, _) = arrival else { panic!("a gap") };
+        match event.data {
             Data::PartReady(part) => parts.push(part.digest),
             Data::SegmentReady(segment) => segments.push(segment.sequence),
             other => panic!("{other:?}"),
         }
     }
     parts.sort();
-    let newest: Vec<String> = (0..100).map(|number| format!("{number:032x}")).skip(100 - parts.len()).collect();
-    assert_eq!(parts, newest, "the oldest are those that are missing");
-    assert_eq!(segments, (0..10).collect::<Vec<_>>());
-    assert_eq!(metrics.dropped_of(Kind::SegmentReady), 0);
-    assert!((1..100).contains(&parts.len()), "{}", parts.len());
+    let newest: Vec<String> = (dropped..300).map(|number| format!("{number:032x}")).collect();
+    assert_eq!(parts, newest, "the oldest are those that are missing, and each is counted");
+    assert_eq!(segments, (0..20).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

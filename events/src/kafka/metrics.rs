@@ -29,8 +29,6 @@ struct Failed {
 /// Why an event is not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// More waited than may wait.
-    Outbox,
     /// The log has dropped it before the brokers took it.
     Log,
     /// The brokers do not take it.
@@ -40,7 +38,6 @@ pub(super) enum Reason {
 impl Reason {
     const fn name(self) -> &'static str {
         match self {
-            Self::Outbox => "outbox",
             Self::Log => "log",
             Self::Refused => "refused",
         }
@@ -108,7 +105,7 @@ impl Metrics {
             "kafka_dropped",
             None,
             &["kind", "reason"],
-            "Events that will not reach the brokers: more waited than may (`outbox`), the log dropped them first (`log`), or the brokers do not take them (`refused`).",
+            "Events that the client had and that will not reach the brokers: the log dropped them before they could be sent again (`log`), or the brokers do not take them (`refused`)",
             self.dropped.clone(),
         );
         metrics.add(
@@ -158,7 +155,7 @@ impl Metrics {
 
     /// Events dropped so far, of whatever type.
     pub fn dropped_of(&self, kind: Kind) -> u64 {
-        [Reason::Outbox, Reason::Log, Reason::Refused]
+        [Reason::Log, Reason::Refused]
             .into_iter()
             .map(|reason| self.dropped.get_or_create(&Dropped { kind: kind.name(), reason: reason.name() }).get())
             .sum()

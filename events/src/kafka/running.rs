@@ -16,8 +16,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::warn;
 
 use super::client::{self, Context, Error};
+use super::flight::Flight;
 use super::metrics::{Metrics, Reason};
-use super::outbox::{Outbox, Turn};
 use super::position::Position;
 use super::producer::{Producer, Report, Said, Verdict};
 use super::sink::Left;
@@ -31,9 +31,7 @@ use crate::topic::Topic;
 const BATCH: usize = 512;
 /// Batches handed over before reports are heard.
 const BATCHES: usize = 4;
-/// Batches counted or given up in a tick.
-const COUNTED: usize = 32;
-/// How often the position is kept, the backlog measured and bounded.
+/// How often the position is kept and the backlog measured.
 const TICK: Duration = Duration::from_millis(200);
 /// How soon brokers are asked for the topics again, and a broken client is made anew; it doubles.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -65,7 +63,7 @@ pub(super) struct Running {
     log: Arc<Log>,
     /// By what the log knows who holds events.
     name: String,
-    outbox: Outbox,
+    flight: Flight,
     position: Position,
     metrics: Metrics,
     /// Made once the topics are looked at.
@@ -100,7 +98,7 @@ impl Running {
             names: Topic::ALL.map(|topic| topic.of_prefix(&config.prefix)),
             log,
             name: format!("kafka-{}", config.prefix),
-            outbox: Outbox::new(from, config.outbox_bytes_max),
+            flight: Flight::from(from),
             position,
             metrics,
             producer: None,
@@ -118,37 +116,39 @@ impl Running {
     /// Runs until `finish` tells a deadline, and then until all is acknowledged or the deadline has come.
     pub(super) async fn run(mut self, mut finish: watch::Receiver<Option<Instant>>) -> Left {
         let mut end = self.log.end();
+        // Before anything may leave the log.
+        self.look_after();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ready = self.look_at_topics(Duration::ZERO);
-        loop {
+        let events = loop {
             if let Some(code) = self.broken.take() {
                 ready = self.begin_anew(code).await;
             }
             let reached = self.hand_over().await;
             let deadline = *finish.borrow_and_update();
-            let is_done = reached == Reached::End && self.outbox.is_landed();
+            let is_done = reached == Reached::End && self.flight.is_empty();
             if deadline.is_some_and(|deadline| is_done || Instant::now() >= deadline) {
-                break;
+                break if is_done { 0 } else { self.left() };
             }
             tokio::select! {
                 Some(report) = self.reports.recv() => self.hear(report),
                 // The log outlives this task: its end does not end.
                 _ = end.changed(), if reached == Reached::End => {}
                 () = std::future::ready(()), if reached == Reached::More => tokio::task::yield_now().await,
-                _ = tick.tick() => self.look_after().await,
+                _ = tick.tick() => self.look_after(),
                 made = &mut ready, if self.producer.is_none() && self.broken.is_none() => match made {
                     Ok(()) => self.make_producer(),
                     Err(_) => ready = self.look_at_topics(AGAIN_MAX),
                 },
                 _ = finish.changed() => {}
             }
-        }
-        self.position.keep(self.outbox.position());
+        };
+        self.position.keep(self.flight.position());
         if let Some(producer) = self.producer.take() {
             producer.put_away().await;
         }
-        Left { events: self.outbox.backlog().0 }
+        Left { events }
     }
 
     /// Asks for the topics until brokers have answered.
@@ -181,18 +181,23 @@ impl Running {
             self.hear(report);
         }
         self.broken = None;
-        self.outbox.rewind();
+        self.flight.rewind();
         self.look_at_topics(wait)
     }
 
     /// Hands over what may fly.
     async fn hand_over(&mut self) -> Reached {
         for _ in 0..BATCHES {
-            if self.producer.is_none() || self.broken.is_some() || !self.outbox.has_room() {
+            if self.producer.is_none() || self.broken.is_some() || !self.flight.has_room() {
                 return Reached::Full;
             }
-            let records = match self.log.fetch(self.outbox.next(), BATCH).await {
-                Ok(records) if records.is_empty() => return Reached::End,
+            let records = match self.log.fetch(self.flight.next(), BATCH).await {
+                Ok(records) if records.is_empty() => {
+                    // What was to be sent again may be gone.
+                    let lost = self.flight.skip_rest();
+                    self.give_up(None, Reason::Log, lost);
+                    return Reached::End;
+                }
                 Ok(records) => records,
                 Err(lost) => {
                     self.lost(lost);
@@ -210,16 +215,19 @@ impl Running {
 
     /// Hands over one; false if no other may follow now.
     fn hand(&mut self, record: &Record) -> bool {
-        if self.outbox.turn(record) == Turn::Pass {
-            self.outbox.passed(record);
+        // The log counts by type what it drops for those who are behind; this is for what the client had already.
+        let lost = self.flight.skip_to(record.offset);
+        self.give_up(None, Reason::Log, lost);
+        let Some(producer) = self.producer.as_ref().filter(|_| self.flight.has_room()) else { return false };
+        if !self.flight.wants(record) {
+            self.flight.pass(record);
             return true;
         }
-        let Some(producer) = self.producer.as_ref().filter(|_| self.outbox.has_room()) else { return false };
         match producer.send(&self.names[Topic::of(record.kind) as usize], record) {
             Said::Full => return false,
-            Said::Taken => self.outbox.sent(record),
+            Said::Taken => self.flight.pass(record),
             Said::Refused(code) => {
-                self.outbox.sent(record);
+                self.flight.pass(record);
                 self.hear(Report { generation: self.generation, offset: record.offset, result: Err(code) });
             }
         }
@@ -230,7 +238,7 @@ impl Running {
     fn hear(&mut self, report: Report) {
         let code = match report.result {
             Ok(()) => {
-                if let Some(landed) = self.outbox.land(report.offset) {
+                if let Some(landed) = self.flight.land(report.offset) {
                     let now = UtcTime::from_system(SystemTime::now());
                     let delay = now.nanos().saturating_sub(landed.stored.nanos()).max(0);
                     self.metrics.acknowledged(Duration::from_nanos(delay.unsigned_abs()));
@@ -242,7 +250,7 @@ impl Running {
             Err(code) => code,
         };
         // What a client that is put away reports of itself is no news.
-        let Some(kind) = self.outbox.flying(report.offset).filter(|_| report.generation == self.generation) else {
+        let Some(kind) = self.flight.kind(report.offset).filter(|_| report.generation == self.generation) else {
             return;
         };
         if matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)) {
@@ -264,13 +272,19 @@ impl Running {
     }
 
     fn refused(&mut self, offset: Offset, kind: Kind) {
-        self.outbox.land(offset);
+        self.flight.land(offset);
         self.give_up(Some(kind), Reason::Refused, 1);
     }
 
     fn lost(&mut self, lost: Lost) {
-        let events = self.outbox.lost(lost.first);
-        self.give_up(None, Reason::Log, events);
+        let before = self.flight.next();
+        let again = self.flight.skip_to(lost.first);
+        self.give_up(None, Reason::Log, again.max(lost.first.0.saturating_sub(before.0)));
+    }
+
+    /// Events of the log that are not acknowledged; those that it has dropped among them are counted too.
+    fn left(&self) -> u64 {
+        self.flight.len() + self.log.end().borrow().0.saturating_sub(self.flight.next().0)
     }
 
     fn give_up(&mut self, kind: Option<Kind>, reason: Reason, events: u64) {
@@ -280,41 +294,17 @@ impl Running {
         }
     }
 
-    /// Keeps the position, measures what waits and bounds it.
-    async fn look_after(&mut self) {
-        self.position.keep(self.outbox.position());
-        self.log.hold(&self.name, self.outbox.position(), self.config.outbox_bytes_max);
-        for _ in 0..COUNTED {
-            match self.log.fetch(self.outbox.counted(), BATCH).await {
-                Ok(records) if records.is_empty() => break,
-                Ok(records) => self.outbox.count(&records),
-                Err(lost) => self.lost(lost),
-            }
-        }
-        for _ in 0..COUNTED {
-            let Some(victim) = self.outbox.victim() else { break };
-            match self.log.fetch(victim.from, BATCH).await {
-                Ok(records) => self.give_up_of(&records),
-                Err(lost) => self.lost(lost),
-            }
-        }
-        let (events, bytes) = self.outbox.backlog();
-        self.metrics.backlog(events, bytes);
+    /// Keeps the position, and measures what waits.
+    fn look_after(&mut self) {
+        let position = self.flight.position();
+        self.position.keep(position);
+        self.log.hold(&self.name, position, self.config.outbox_bytes_max);
+        self.metrics.backlog(self.left(), self.log.bytes_from(position));
         if !self.given_up.is_empty() && self.said.is_none_or(|said| said.elapsed() >= SAY) {
             let events: Vec<String> = self.given_up.iter().map(|(kind, events)| format!("{events} {kind}")).collect();
             warn!(events = events.join(", "), "kafka: events are given up");
             self.given_up.clear();
             self.said = Some(Instant::now());
-        }
-    }
-
-    fn give_up_of(&mut self, records: &[Record]) {
-        for record in records {
-            // The parts may be through, and others next: those lie elsewhere.
-            let Some(victim) = self.outbox.victim().filter(|victim| victim.from <= record.offset) else { return };
-            if self.outbox.give_up(victim, record) {
-                self.give_up(Some(record.kind), Reason::Outbox, 1);
-            }
         }
     }
 }

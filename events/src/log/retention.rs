@@ -79,6 +79,12 @@ impl Log {
         self.shared.lock().holds.0.remove(name);
     }
 
+    /// Bytes of the events from `offset` on, about.
+    pub fn bytes_from(&self, offset: Offset) -> u64 {
+        let shared = self.shared.lock();
+        shared.listing.as_ref().map_or_else(|| shared.tail.bytes_from(offset), |listing| listing.bytes_from(offset))
+    }
+
     /// Lets leave what may.
     pub(super) fn retain(&self, writer: &mut Writer, now: UtcTime) {
         let age = i64::try_from(self.settings.age_max.as_nanos()).unwrap_or(i64::MAX);
