@@ -21,6 +21,7 @@ pub mod reload;
 mod response;
 pub mod shutdown;
 pub mod signature;
+pub mod structured;
 pub mod tag;
 pub mod tls;
 pub mod traffic;

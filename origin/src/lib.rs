@@ -4,6 +4,7 @@
 mod administration;
 pub mod channel;
 pub mod clock;
+pub mod cmsd;
 pub mod config;
 pub mod edge;
 pub mod http;
@@ -84,6 +85,8 @@ pub struct Origin {
     /// Who reads the configuration anew, if anybody can.
     reloader: Reloader<Reload>,
     nonces: Nonces,
+    /// What is said of playlists and MPDs.
+    texts: cmsd::Texts,
     /// Request bodies of encoders that are open.
     bodies: AtomicUsize,
 }
@@ -101,6 +104,7 @@ impl Origin {
     ) -> Result<Arc<Self>, config::Error> {
         config.check()?;
         let memory = memory::Budget::new(config.memory_bytes_max);
+        let texts = cmsd::Texts::new(publisher.source().node());
         let context = Context {
             clock,
             metrics: Arc::new(Metrics::new()),
@@ -118,6 +122,7 @@ impl Origin {
             made: Mutex::default(),
             reloader: Reloader::new("an origin"),
             nonces: Nonces::new(),
+            texts,
             bodies: AtomicUsize::new(0),
         });
         tokio::spawn(measure(Arc::clone(&memory), origin.context.clone()));

@@ -14,34 +14,56 @@ use headwater_net::{Growing, growing, tag};
 use http::HeaderValue;
 use parking_lot::RwLock;
 
-/// Bytes with their validator.
+use crate::cmsd::OfSegment;
+
+/// Bytes with their validator, and what is said of them.
 #[derive(Clone, Debug)]
 pub struct Tagged {
     /// The object.
     pub bytes: Bytes,
     /// Its strong ETag.
     pub tag: HeaderValue,
+    /// Its CMSD-Static.
+    pub said: HeaderValue,
 }
 
 impl Tagged {
-    /// Tags `bytes`.
-    pub fn new(bytes: Bytes) -> Self {
+    /// Tags `bytes`, of which this is said.
+    pub fn new(bytes: Bytes, said: HeaderValue) -> Self {
         let tag = tag::of(&bytes);
-        Self { bytes, tag }
+        Self { bytes, tag, said }
     }
 }
 
 #[derive(Debug)]
 enum State {
     /// Parts as they came, the validator of all of them, and what a reader of the segment in progress follows.
-    Open { parts: Vec<Tagged>, running: tag::Running, body: Growing },
+    Open { parts: Vec<Tagged>, running: tag::Running, body: Growing, said: OfSegment },
     /// One object; parts are slices of it.
     Sealed {
         whole: Tagged,
-        parts: Vec<(ByteRange, HeaderValue)>,
+        said_by_time: HeaderValue,
+        parts: Vec<SealedPart>,
         /// What those read who began while it was open; with the last of them go its bytes.
         body: growing::Fading,
     },
+}
+
+/// A part of a segment that is one object.
+#[derive(Debug)]
+struct SealedPart {
+    range: ByteRange,
+    tag: HeaderValue,
+    said: HeaderValue,
+}
+
+/// By what name a segment is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// By its number.
+    Number,
+    /// By the time at which it begins.
+    Time,
 }
 
 /// A segment and its parts.
@@ -62,21 +84,25 @@ pub struct StoredSegment {
 pub enum Media {
     /// Every byte.
     Whole(Tagged),
-    /// Still growing.
-    Growing(Growing),
+    /// Still growing, with its CMSD-Static.
+    Growing(Growing, HeaderValue),
 }
 
 impl StoredSegment {
-    fn new(number: SegmentNumber, start: MediaTime, generation: Generation) -> Self {
-        let open = State::Open { parts: Vec::new(), running: tag::Running::default(), body: Growing::new() };
+    fn new(number: SegmentNumber, start: MediaTime, generation: Generation, said: OfSegment) -> Self {
+        let open = State::Open { parts: Vec::new(), running: tag::Running::default(), body: Growing::new(), said };
         Self { number, start, generation, state: RwLock::new(open) }
     }
 
     /// The whole segment, or the body that grows towards it.
-    pub fn media(&self) -> Media {
-        match &*self.state.read() {
-            State::Sealed { whole, .. } => Media::Whole(whole.clone()),
-            State::Open { body, .. } => Media::Growing(body.clone()),
+    pub fn media(&self, name: Name) -> Media {
+        match (&*self.state.read(), name) {
+            (State::Sealed { whole, .. }, Name::Number) => Media::Whole(whole.clone()),
+            (State::Sealed { whole, said_by_time, .. }, Name::Time) => {
+                Media::Whole(Tagged { said: said_by_time.clone(), ..whole.clone() })
+            }
+            (State::Open { body, said, .. }, Name::Number) => Media::Growing(body.clone(), said.by_number.clone()),
+            (State::Open { body, said, .. }, Name::Time) => Media::Growing(body.clone(), said.by_time.clone()),
         }
     }
 
@@ -86,10 +112,10 @@ impl StoredSegment {
         match &*self.state.read() {
             State::Open { parts, .. } => parts.get(at).cloned(),
             State::Sealed { whole, parts, .. } => {
-                let (range, tag) = parts.get(at)?;
+                let SealedPart { range, tag, said } = parts.get(at)?;
                 let first = usize::try_from(range.offset_bytes).ok()?;
                 let end = first + usize::try_from(range.length_bytes).ok()?;
-                Some(Tagged { bytes: whole.bytes.slice(first..end), tag: tag.clone() })
+                Some(Tagged { bytes: whole.bytes.slice(first..end), tag: tag.clone(), said: said.clone() })
             }
         }
     }
@@ -102,10 +128,9 @@ impl StoredSegment {
         }
     }
 
-    fn append(&self, part: Bytes) -> HeaderValue {
-        let tagged = Tagged::new(part);
+    fn append(&self, tagged: Tagged) -> HeaderValue {
         let tag = tagged.tag.clone();
-        let State::Open { parts, running, body } = &mut *self.state.write() else { return tag };
+        let State::Open { parts, running, body, .. } = &mut *self.state.write() else { return tag };
         if body.ended().is_some() {
             // The source failed and came back after all: whoever asks from here on reads every part.
             *body = Growing::new();
@@ -120,10 +145,10 @@ impl StoredSegment {
     /// Joins the parts into one object, and returns its validator. The copy costs what the segment weighs, once;
     /// afterwards every part is a slice, and the parts' own bytes live only as long as whoever still reads the segment
     /// in progress.
-    fn seal(&self) -> HeaderValue {
+    fn seal(&self, said: OfSegment) -> HeaderValue {
         let mut state = self.state.write();
         let (open, running, body) = match &*state {
-            State::Open { parts, running, body } => (parts, running, body),
+            State::Open { parts, running, body, .. } => (parts, running, body),
             State::Sealed { whole, .. } => return whole.tag.clone(),
         };
         let length = open.iter().map(|p| p.bytes.len()).sum();
@@ -131,13 +156,14 @@ impl StoredSegment {
         let mut parts = Vec::with_capacity(open.len());
         for part in open {
             let range = ByteRange { offset_bytes: whole.len() as u64, length_bytes: part.bytes.len() as u64 };
-            parts.push((range, part.tag.clone()));
+            parts.push(SealedPart { range, tag: part.tag.clone(), said: part.said.clone() });
             whole.extend_from_slice(&part.bytes);
         }
         body.end(growing::End::Complete);
         let body = body.downgrade();
         let tag = running.tag();
-        *state = State::Sealed { whole: Tagged { bytes: whole.freeze(), tag: tag.clone() }, parts, body };
+        let whole = Tagged { bytes: whole.freeze(), tag: tag.clone(), said: said.by_number };
+        *state = State::Sealed { whole, said_by_time: said.by_time, parts, body };
         tag
     }
 
@@ -167,13 +193,21 @@ pub struct TrackStore {
 }
 
 impl TrackStore {
-    /// Appends a part; opens its segment if it is the first. Returns the part's validator.
-    pub fn append(&self, number: SegmentNumber, start: MediaTime, generation: Generation, part: Bytes) -> HeaderValue {
-        let length = part.len() as u64;
+    /// Appends a part; opens its segment if it is the first, of which `said` is said while it grows. Returns the part's
+    /// validator.
+    pub fn append(
+        &self,
+        number: SegmentNumber,
+        start: MediaTime,
+        generation: Generation,
+        part: Tagged,
+        said: impl FnOnce() -> OfSegment,
+    ) -> HeaderValue {
+        let length = part.bytes.len() as u64;
         let segment = match self.find(number) {
             Some(segment) => segment,
             None => {
-                let segment = Arc::new(StoredSegment::new(number, start, generation));
+                let segment = Arc::new(StoredSegment::new(number, start, generation, said()));
                 self.segments.write().push_back(Arc::clone(&segment));
                 segment
             }
@@ -184,8 +218,8 @@ impl TrackStore {
     }
 
     /// No further part of this segment will come: it is one object from here on. Returns its validator, if it is held.
-    pub fn seal(&self, number: SegmentNumber) -> Option<HeaderValue> {
-        self.find(number).map(|segment| segment.seal())
+    pub fn seal(&self, number: SegmentNumber, said: OfSegment) -> Option<HeaderValue> {
+        self.find(number).map(|segment| segment.seal(said))
     }
 
     /// Breaks the response of whoever follows this segment: its source is gone.
@@ -260,7 +294,13 @@ mod tests {
     }
 
     fn append(store: &TrackStore, number: u64, part: &'static [u8]) -> HeaderValue {
-        store.append(SegmentNumber(number), time(number as i64), Generation(0), Bytes::from_static(part))
+        let part = Tagged::new(Bytes::from_static(part), HeaderValue::from_static("a part"));
+        store.append(SegmentNumber(number), time(number as i64), Generation(0), part, || said("growing"))
+    }
+
+    fn said(what: &'static str) -> OfSegment {
+        let by_time = HeaderValue::from_str(&format!("{what}, by time")).unwrap();
+        OfSegment { by_number: HeaderValue::from_static(what), by_time }
     }
 
     #[test]
@@ -271,14 +311,18 @@ mod tests {
         let open = store.find(number).unwrap().part(PartIndex(0)).unwrap();
         assert_eq!(open.tag, told);
         append(&store, 7, b"two");
-        assert!(matches!(store.find(number).unwrap().media(), Media::Growing(_)));
-        assert_eq!(store.seal(number), Some(tag::of(b"onetwo")));
+        assert!(
+            matches!(store.find(number).unwrap().media(Name::Time), Media::Growing(_, said) if said == "growing, by time")
+        );
+        assert_eq!(store.seal(number, said("whole")), Some(tag::of(b"onetwo")));
         let segment = store.find(number).unwrap();
-        let Media::Whole(whole) = segment.media() else { panic!("sealed") };
+        let Media::Whole(whole) = segment.media(Name::Number) else { panic!("sealed") };
         assert_eq!(&whole.bytes[..], b"onetwo");
-        assert_eq!(whole.tag, tag::of(b"onetwo"));
+        assert_eq!((whole.tag, whole.said), (tag::of(b"onetwo"), HeaderValue::from_static("whole")));
+        assert!(matches!(segment.media(Name::Time), Media::Whole(whole) if whole.said == "whole, by time"));
         let part = segment.part(PartIndex(1)).unwrap();
         assert_eq!(&part.bytes[..], b"two");
+        assert_eq!(part.said, "a part");
         assert_eq!(part.bytes.as_ptr(), whole.bytes[3..].as_ptr());
         assert_eq!(segment.part(PartIndex(0)).unwrap().tag, open.tag);
         assert!(segment.part(PartIndex(2)).is_none());
@@ -289,10 +333,10 @@ mod tests {
         let store = TrackStore::default();
         append(&store, 7, b"one");
         append(&store, 7, b"two");
-        let Media::Growing(body) = store.find(SegmentNumber(7)).unwrap().media() else { panic!("open") };
+        let Media::Growing(body, _) = store.find(SegmentNumber(7)).unwrap().media(Name::Number) else { panic!("open") };
         let mut reader = body.reader();
         assert_eq!(reader.next().await.unwrap().unwrap(), "one");
-        store.seal(SegmentNumber(7));
+        store.seal(SegmentNumber(7), said("whole"));
         store.forget_before(SegmentNumber(8));
         assert!(reader.next().await.is_err());
     }

@@ -18,6 +18,7 @@ use headwater_packager::timeline::{PartCut, TrackPlan};
 use super::news::News;
 use super::task::Break;
 use super::{Channel, Context};
+use crate::cmsd;
 use crate::edge::{LiveEdge, Publication};
 use crate::metrics::{ChannelLabel, Metrics, TrackLabel};
 use crate::store::Tagged;
@@ -114,7 +115,7 @@ impl TrackWriter {
         if opens {
             self.end_open(context, true);
             self.fill_gaps(context, breaks, cut.number);
-            self.begin(channel, track_header, generation);
+            self.begin(channel, context, track_header, generation);
         }
         let mut open = match self.window.open() {
             Some(open) => (**open).clone(),
@@ -145,8 +146,15 @@ impl TrackWriter {
         };
         open.parts.push(part);
         context.memory.add(out.len() as u64);
+        let said = self.said(context);
+        let next = match self.is_whole(&open) {
+            true => (open.number.next(), PartIndex(0)),
+            false => (open.number, PartIndex(part.index.0 + 1)),
+        };
+        let tagged = Tagged::new(out.freeze(), said.part(layout.length_bytes, cut.duration, next));
+        let growing = || said.growing(cut.number, self.targets.segment);
         // NB: bytes before numbers: whoever learns of the part must find it.
-        let tag = self.edge.store.append(cut.number, open.start, open.generation, out.freeze());
+        let tag = self.edge.store.append(cut.number, open.start, open.generation, tagged, growing);
         self.news.part(&open, &part, &tag);
         self.window.set_open(Some(Arc::new(open)));
         self.aborted = false;
@@ -155,6 +163,11 @@ impl TrackWriter {
         let channel_label = ChannelLabel { channel: self.label.channel.clone() };
         let delay = now.nanos().saturating_sub((cut.start + cut.duration).nanos()).max(0) as f64 / 1e9;
         metrics.publish_delay.get_or_create(&channel_label).observe(delay);
+    }
+
+    /// Who says what of this track's media.
+    fn said<'a>(&self, context: &'a Context) -> cmsd::Media<'a> {
+        cmsd::Media { node: context.publisher.source().node(), kind: self.track.kind }
     }
 
     fn open_segment(&self, generation: Generation, cut: &PartCut) -> OpenSegment {
@@ -177,11 +190,11 @@ impl TrackWriter {
     }
 
     /// The first segment of a generation brings its header.
-    fn begin(&mut self, channel: &Channel, track_header: &TrackHeader, generation: Generation) {
+    fn begin(&mut self, channel: &Channel, context: &Context, track_header: &TrackHeader, generation: Generation) {
         let key = (self.id.clone(), generation);
         if !channel.headers.read().contains_key(&key) {
             let bytes = header::write(track_header);
-            channel.headers.write().insert(key, Tagged::new(bytes));
+            channel.headers.write().insert(key, Tagged::new(bytes, self.said(context).header()));
         }
         if self.generation.is_some_and(|known| known != generation) {
             self.track = describe(&self.id, track_header, self.plan, self.track.part_target);
@@ -264,7 +277,8 @@ impl TrackWriter {
         if duration.times(2) >= self.targets.segment {
             self.sizes.push_back((segment.length_bytes, duration.nanos()));
         }
-        if let Some(tag) = self.edge.store.seal(open.number) {
+        let said = self.said(context).segment(segment.number, segment.length_bytes, duration, segment.end());
+        if let Some(tag) = self.edge.store.seal(open.number, said) {
             self.news.segment(&segment, &tag, short);
         }
         self.window.append(Arc::new(segment));
@@ -275,7 +289,10 @@ impl TrackWriter {
 
     /// The segment in progress has all its media, though the next one has not begun.
     pub(super) fn is_open_whole(&self) -> bool {
-        let Some(open) = self.window.open() else { return false };
+        self.window.open().is_some_and(|open| self.is_whole(open))
+    }
+
+    fn is_whole(&self, open: &OpenSegment) -> bool {
         let until = self.grid.start(open.number.next(), open.start.timescale());
         // Rounded times of frames may fall short of the grid by a tick or two, never by half a frame.
         (open.start + open.duration()).nanos() + self.plan.frame.nanos() / 2 >= until.nanos()

@@ -19,31 +19,38 @@ pub struct Http {
     pub waiters_max: usize,
     /// Requests parked for what comes next, of one channel.
     pub waiters_per_channel_max: usize,
+    /// Tell caches and players what an object is and which comes next (CMSD-Static, CTA-5006).
+    pub cmsd: bool,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listener: config::Http::default(), waiters_max: 200_000, waiters_per_channel_max: 100_000 }
+        Self { listener: config::Http::default(), waiters_max: 200_000, waiters_per_channel_max: 100_000, cmsd: true }
     }
 }
 
 impl<'de> Deserialize<'de> for Http {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut http = Self::default();
-        http.listener =
-            beside::read(deserializer, &mut Waiters(&mut http.waiters_max, &mut http.waiters_per_channel_max))?;
+        let Self { listener, waiters_max, waiters_per_channel_max, cmsd } = &mut http;
+        *listener = beside::read(deserializer, &mut Own { waiters_max, waiters_per_channel_max, cmsd })?;
         Ok(http)
     }
 }
 
 /// Takes the keys that are not the listener's.
-struct Waiters<'a>(&'a mut usize, &'a mut usize);
+struct Own<'a> {
+    waiters_max: &'a mut usize,
+    waiters_per_channel_max: &'a mut usize,
+    cmsd: &'a mut bool,
+}
 
-impl<'de> beside::Own<'de> for Waiters<'_> {
+impl<'de> beside::Own<'de> for Own<'_> {
     fn take<M: MapAccess<'de>>(&mut self, key: &str, map: &mut M) -> Result<bool, M::Error> {
         match key {
-            "waiters_max" => *self.0 = map.next_value()?,
-            "waiters_per_channel_max" => *self.1 = map.next_value()?,
+            "waiters_max" => *self.waiters_max = map.next_value()?,
+            "waiters_per_channel_max" => *self.waiters_per_channel_max = map.next_value()?,
+            "cmsd" => *self.cmsd = map.next_value()?,
             _ => return Ok(false),
         }
         Ok(true)

@@ -14,9 +14,11 @@ use http::{Method, StatusCode};
 
 use super::{live, respond};
 use crate::Origin;
+use crate::channel::State;
+use crate::cmsd::STATIC;
 use crate::edge::{Form, Rendered};
 use crate::metrics::{ClassLabel, ServedLabel};
-use crate::store::{Media, Tagged};
+use crate::store::{Media, Name, Tagged};
 
 /// Writes the answer to a request under `/live/` if nothing stands between it and its bytes.
 pub(super) fn hit(origin: &Origin, head: &Head<'_>, answer: &mut Answer<'_>) -> bool {
@@ -54,23 +56,30 @@ fn write(origin: &Origin, head: &Head<'_>, answer: &mut Answer<'_>) -> Option<()
         }
         Object::Header(track, generation) => Found::Media(channel.header(track, generation)?),
         Object::Part(track, number, part) => Found::Media(channel.edge(track)?.store.find(number)?.part(part)?),
-        Object::Segment(track, number) => match channel.edge(track)?.store.find(number)?.media() {
+        Object::Segment(track, number) => match channel.edge(track)?.store.find(number)?.media(Name::Number) {
             Media::Whole(whole) => Found::Media(whole),
-            Media::Growing(_) => return None,
+            Media::Growing(..) => return None,
         },
         _ => return None,
     };
     let target = view.targets.map_or(live::TARGET_UNKNOWN, |targets| targets.target().to_std());
     let media_type = path.object.media_type();
     answer.status(StatusCode::OK);
+    let cmsd = origin.config.load().http.cmsd;
     let body = match found {
         Found::Text(rendered, freshness) => {
             respond::describe(answer, media_type, freshness, target);
+            if cmsd {
+                answer.field(&STATIC, origin.texts.of(media_type, view.state == State::Ended));
+            }
             text(&rendered, head, answer)
         }
         Found::Media(object) => {
             respond::describe(answer, media_type, Freshness::Media, target);
             respond::describe_media(answer, object.tag);
+            if cmsd {
+                answer.field(&STATIC, &object.said);
+            }
             object.bytes
         }
     };

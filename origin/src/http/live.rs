@@ -23,7 +23,7 @@ use crate::Origin;
 use crate::channel::{Channel, State as ChannelState, View};
 use crate::edge::{Form, LiveEdge, Snapshot};
 use crate::metrics::{Class, ClassLabel, ServedLabel};
-use crate::store::Media;
+use crate::store::{Media, Name};
 
 /// How long a first playlist is held for a channel that is starting.
 const START_DEADLINE: Duration = Duration::from_secs(10);
@@ -37,9 +37,13 @@ const BEHIND_MAX: u64 = 4;
 pub(super) async fn handle(origin: Arc<Origin>, parts: Parts) -> Response<Body> {
     let path = LivePath::parse(parts.uri.path());
     let channel = path.and_then(|p| origin.channel(p.channel));
-    let targets = channel.as_ref().and_then(|c| c.view().targets);
+    let view = channel.as_ref().map(|c| c.view());
+    let targets = view.as_ref().and_then(|view| view.targets);
     let target = targets.map_or(TARGET_UNKNOWN, |t| t.target().to_std());
-    let ask = Ask { method: &parts.method, headers: &parts.headers, target };
+    let ended = view.is_some_and(|view| view.state == ChannelState::Ended);
+    let media_type = path.as_ref().map_or("", |path| path.object.media_type());
+    let (cmsd, said) = (origin.config.load().http.cmsd, origin.texts.of(media_type, ended));
+    let ask = Ask { method: &parts.method, headers: &parts.headers, target, cmsd, said };
     match parts.method {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return ask.options(),
@@ -137,7 +141,7 @@ impl Answer<'_> {
             Object::Manifest | Object::Timeline => self.mpd(object).await,
             Object::Patch { publish_ms } => self.patch(publish_ms).await,
             Object::Header(track, generation) => self.header(track, generation).await,
-            Object::Segment(track, number) => self.segment(track, number).await,
+            Object::Segment(track, number) => self.segment(track, number, Name::Number).await,
             Object::SegmentAt(track, ticks) => self.segment_at(track, ticks).await,
             Object::Part(track, number, part) => self.part(track, number, part).await,
         }
@@ -299,7 +303,7 @@ impl Answer<'_> {
         self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "no such header")
     }
 
-    async fn segment(&self, track: &str, number: SegmentNumber) -> Response<Body> {
+    async fn segment(&self, track: &str, number: SegmentNumber, name: Name) -> Response<Body> {
         let media_type = Object::Segment(track, number).media_type();
         let Some(edge) = self.channel.edge(track) else {
             return self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "no such track");
@@ -318,9 +322,9 @@ impl Answer<'_> {
                 return self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "the segment did not come");
             }
         }
-        match edge.store.find(number).map(|s| s.media()) {
+        match edge.store.find(number).map(|s| s.media(name)) {
             Some(Media::Whole(whole)) => self.ask.media(&whole, media_type),
-            Some(Media::Growing(body)) => self.ask.growing(&body, media_type),
+            Some(Media::Growing(body, said)) => self.ask.growing(&body, &said, media_type),
             None => self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "the segment is lost"),
         }
     }
@@ -334,11 +338,11 @@ impl Answer<'_> {
         let Some(scale) = scale else { return self.starting() };
         let time = MediaTime::new(ticks, scale);
         if let Some(stored) = edge.store.find_start(time) {
-            return self.segment(track, stored.number).await;
+            return self.segment(track, stored.number, Name::Time).await;
         }
         let next = snapshot.window.last().is_some_and(|last| last.end() == time);
         if next && let Some(number) = snapshot.window.next_number() {
-            return self.segment(track, number).await;
+            return self.segment(track, number, Name::Time).await;
         }
         self.ask.error(StatusCode::NOT_FOUND, Freshness::MediaError, "no segment starts at this time")
     }

@@ -19,11 +19,12 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
+use crate::cmsd::STATIC;
 use crate::edge::Rendered;
 use crate::store::Tagged;
 
 /// Room for what an answer carries, and what the server adds.
-const HEADERS: usize = 12;
+const HEADERS: usize = 13;
 /// Six target durations of ten seconds.
 const MAX_AGE_WRITTEN: u64 = 60;
 /// Response headers that a page of another site may read.
@@ -95,6 +96,10 @@ pub(super) struct Ask<'a> {
     pub(super) headers: &'a HeaderMap,
     /// Target duration of the channel.
     pub(super) target: Duration,
+    /// CMSD-Static is told.
+    pub(super) cmsd: bool,
+    /// What is said of a text.
+    pub(super) said: &'a HeaderValue,
 }
 
 impl Ask<'_> {
@@ -113,6 +118,7 @@ impl Ask<'_> {
             response
         };
         self.describe(&mut response, media_type, freshness);
+        self.say(&mut response, self.said);
         describe_text(response.headers_mut(), tag);
         response
     }
@@ -123,6 +129,7 @@ impl Ask<'_> {
             let mut response = not_modified(object.bytes.len());
             self.describe(&mut response, media_type, Freshness::Media);
             response.headers_mut().insert(ETAG, object.tag.clone());
+            self.say(&mut response, &object.said);
             return response;
         }
         let length = object.bytes.len() as u64;
@@ -146,11 +153,12 @@ impl Ask<'_> {
         };
         self.describe(&mut response, media_type, Freshness::Media);
         describe_media(response.headers_mut(), object.tag.clone());
+        self.say(&mut response, &object.said);
         response
     }
 
     /// A segment in progress: from byte 0, then as it grows; no length. If its source fails the response is cut off.
-    pub(super) fn growing(&self, body: &Growing, media_type: &'static str) -> Response<Body> {
+    pub(super) fn growing(&self, body: &Growing, said: &HeaderValue, media_type: &'static str) -> Response<Body> {
         // NB: for HEAD a body of unknown length too: an empty one would be said to have the length 0.
         let body = match *self.method {
             Method::HEAD => Body::from_stream(futures_util::stream::empty::<Result<Bytes, Infallible>>()),
@@ -158,6 +166,7 @@ impl Ask<'_> {
         };
         let mut response = Response::new(body);
         self.describe(&mut response, media_type, Freshness::Media);
+        self.say(&mut response, said);
         response
     }
 
@@ -200,6 +209,12 @@ impl Ask<'_> {
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         response
+    }
+
+    fn say(&self, response: &mut Response<Body>, said: &HeaderValue) {
+        if self.cmsd {
+            response.headers_mut().insert(STATIC, said.clone());
+        }
     }
 
     fn describe(&self, response: &mut Response<Body>, media_type: &'static str, freshness: Freshness) {

@@ -5,6 +5,7 @@
 
 mod answers;
 mod bounds;
+mod cmsd;
 mod consistency;
 mod delta;
 mod encoder;

@@ -44,6 +44,7 @@ async fn assert_same_objects(one: &Stage, other: &Stage, when: &str) -> usize {
             let (a, b) = (one.get(&path).await, other.get(&path).await);
             assert_eq!((a.status, b.status), (StatusCode::OK, StatusCode::OK), "{path} {when}");
             assert!(a.body == b.body && a.header("etag") == b.header("etag"), "{path} {when}: bytes differ");
+            assert_eq!(a.header("cmsd-static"), b.header("cmsd-static"), "{path} {when}");
             compared += 1;
         }
     }
