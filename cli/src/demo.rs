@@ -35,9 +35,12 @@ pub(crate) struct Options {
     /// Print one line of JSON with the addresses instead of words
     #[arg(long)]
     json: bool,
-    /// Keep headers and numbering here across restarts
+    /// Keep headers, numbering and events here across restarts
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Publish events to Kafka too, through these brokers
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka: Option<String>,
     /// Threads that serve [default: one for each processor]
     #[arg(long, value_name = "N", env = "HEADWATER_WORKERS")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -48,7 +51,8 @@ pub(crate) struct Options {
 /// # Errors
 /// If the address cannot be had or the ladder does not arrive.
 pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
-    let mut config = serve::Options::over(options.listen, options.shield, options.data_dir).layer(CONFIGURATION)?;
+    let mut config =
+        serve::Options::over(options.listen, options.shield, options.data_dir, options.kafka).layer(CONFIGURATION)?;
     // Neither an option nor a variable said where: beside the origin, wherever that is.
     if let Some(shield) = config.shield.as_mut().filter(|shield| shield.listen == SocketAddr::from(UNSAID)) {
         shield.listen = beside(config.origin.listen);
@@ -109,6 +113,7 @@ impl Addresses<'_> {
             "dash": format!("{base}/live/{CHANNEL}/manifest.mpd"),
             "watch": format!("{shield}/watch/?channel={CHANNEL}"),
             "metrics": format!("{base}/metrics"),
+            "events": format!("{base}/events"),
             "ingest": format!("{base}/ingest"),
             "channel": CHANNEL,
         })
@@ -124,7 +129,8 @@ impl Addresses<'_> {
              \x20 HLS      {base}/live/{CHANNEL}/multivariant.m3u8\n\
              \x20 DASH     {base}/live/{CHANNEL}/manifest.mpd\n\
              \x20 state    {base}/api/v1/channels/{CHANNEL}\n\
-             \x20 metrics  {base}/metrics\n\n\
+             \x20 metrics  {base}/metrics\n\
+             \x20 events   {base}/events\n\n\
              \x20 Play it elsewhere:\n\
              \x20   ffplay {base}/live/{CHANNEL}/multivariant.m3u8\n\n\
              \x20 Push a channel of your own, then watch it at {shield}/watch/?channel=mine\n\
@@ -146,7 +152,7 @@ mod tests {
         let line = Addresses { base: "http://127.0.0.1:1", shield: "http://127.0.0.1:2" }.json();
         assert!(!line.contains('\n'));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-        for key in ["origin", "shield", "hls", "dash", "watch", "metrics", "ingest", "channel"] {
+        for key in ["origin", "shield", "hls", "dash", "watch", "metrics", "events", "ingest", "channel"] {
             assert!(value[key].is_string(), "{key}");
         }
         assert!(value["watch"].as_str().unwrap().starts_with("http://127.0.0.1:2/watch/"));

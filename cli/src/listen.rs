@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What every server of this program does alike: read its file, bind, serve, drain.
 
+pub(crate) mod events;
 pub(crate) mod reload;
+pub(crate) mod watch;
 
 use std::convert::Infallible;
 use std::ffi::OsString;

@@ -3,9 +3,7 @@
 
 mod check;
 mod command;
-mod config;
 mod demo;
-mod events;
 mod follow;
 mod listen;
 mod plan;
@@ -13,7 +11,6 @@ mod push;
 mod reference;
 mod serve;
 mod shield;
-mod watch;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -2,6 +2,8 @@
 //! `headwater serve`: the origin by its configuration, and a shield before it where one is wished, until it is told to
 //! stop.
 
+mod config;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -15,10 +17,11 @@ use headwater_origin::{Clock, Origin};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use crate::config::Config;
+use self::config::Config;
+use crate::listen::events::Events;
 use crate::listen::reload::{self, Askers, Done};
-use crate::listen::{self, Bound, Listening};
-use crate::{events, shield, watch};
+use crate::listen::{self, Bound, Listening, watch};
+use crate::shield;
 
 /// Where the configuration is, and what overrides it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -38,9 +41,12 @@ pub(crate) struct Options {
     /// Run a shield before the origin, in this process, and have it listen here
     #[arg(long, value_name = "ADDRESS:PORT")]
     shield: Option<SocketAddr>,
-    /// Keep headers and numbering here across restarts
+    /// Keep headers, numbering and events here across restarts
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Publish events to Kafka too, through these brokers
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka: Option<String>,
     /// Let any authorised push begin a channel
     #[arg(long)]
     channels_from_push: bool,
@@ -53,9 +59,14 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Options that say where to listen and to keep state, if that is said.
-    pub(crate) fn over(listen: Option<SocketAddr>, shield: Option<SocketAddr>, data_dir: Option<PathBuf>) -> Self {
-        Self { listen, shield, data_dir, ..Self::default() }
+    /// Options that say where to listen, to keep state and to publish, if that is said.
+    pub(crate) fn over(
+        listen: Option<SocketAddr>,
+        shield: Option<SocketAddr>,
+        data_dir: Option<PathBuf>,
+        kafka: Option<String>,
+    ) -> Self {
+        Self { listen, shield, data_dir, kafka, ..Self::default() }
     }
 
     /// Reads the configuration: the file, over it the environment, over both these options.
@@ -74,10 +85,15 @@ impl Options {
         if let Some(listen) = self.shield {
             config.shield.get_or_insert_default().listen = listen;
         }
+        let origin = &mut config.origin;
+        if let Some(brokers) = &self.kafka {
+            origin.events.kafka.get_or_insert_default().bootstrap.clone_from(brokers);
+        }
         if let Some(shield) = &mut config.shield {
             shield::before_origin(shield);
+            // Both are one node, with one log.
+            shield.events.clone_from(&origin.events);
         }
-        let origin = &mut config.origin;
         if let Some(listen) = self.listen {
             origin.listen = listen;
         }
@@ -103,32 +119,41 @@ pub(crate) struct Running {
     pub(crate) origin: Arc<Origin>,
     pub(crate) listening: Listening,
     pub(crate) shield: Option<shield::Running>,
+    events: Events,
 }
 
 /// Binds and starts an origin and its shield; they serve until `shutdown`.
 pub(crate) async fn start(config: Config, shutdown: &Shutdown) -> anyhow::Result<Running> {
     let Config { origin: config, shield } = config;
     let bound = Bound::new(config.listen, config.tls.as_ref().map(files).as_ref()).await?;
-    let publisher = events::publisher(&config.events, Role::Origin);
+    let events = Events::start(&config.events, config.data_dir.as_deref(), Role::Origin)?;
+    let publisher = events.publisher().clone();
     let origin = Origin::start(config, Clock::System, publisher.clone(), shutdown.clone())?;
+    origin.metrics().extend(|registry| events.register(registry));
     let service = Arc::clone(&origin).service(watch::router());
     let limits = origin.config().http.listener.limits();
     let listening = bound.serve(service, limits, origin.tally(), shutdown);
     let shield = match shield {
-        Some(config) => Some(shield::start(config, Some(&origin), publisher.of(Role::Shield), shutdown).await?),
+        Some(config) => {
+            let running = shield::start(config, Some(&origin), publisher.of(Role::Shield), shutdown).await?;
+            running.shield.metrics().extend(|registry| events.register(registry));
+            Some(running)
+        }
         None => None,
     };
-    Ok(Running { origin, listening, shield })
+    Ok(Running { origin, listening, shield, events })
 }
 
 impl Running {
-    /// Lets encoders, segments in progress and open requests finish, and says what was left.
-    pub(crate) async fn drain(&self, shutdown: &Shutdown) {
+    /// Lets encoders, segments in progress and open requests finish, and then what was told of them be written; says
+    /// what was left.
+    pub(crate) async fn drain(self, shutdown: &Shutdown) {
         let shield = self.shield.as_ref().map(|running| running.shield.config().drain());
         listen::drain(self.origin.config().drain().max(shield.unwrap_or_default()), shutdown).await;
         if let Some(running) = &self.shield {
             running.shield.close_log();
         }
+        self.events.finish().await;
     }
 
     /// Reads the configuration anew: all of it is good, or nothing changes.
@@ -176,7 +201,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<
     let hangup = signal(SignalKind::hangup())?;
     let keyless = config.origin.channels_from_push && config.origin.defaults.keys.is_empty();
     let running = start(config, &shutdown).await?;
-    let Running { origin, listening, shield } = &running;
+    let Running { origin, listening, shield, .. } = &running;
     info!(address = %listening.address, scheme = listening.scheme(), channels = origin.channels().len(), "serving");
     if let Some(shield) = shield {
         info!(address = %shield.listening.address, scheme = shield.listening.scheme(), "shielding");

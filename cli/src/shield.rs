@@ -18,9 +18,9 @@ use headwater_shield::{Shield, Told};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
+use crate::listen::events::Events;
 use crate::listen::reload::{self, Askers, Done};
-use crate::listen::{self, Bound, Listening};
-use crate::{events, watch};
+use crate::listen::{self, Bound, Listening, watch};
 
 /// Where the configuration is, and what overrides it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -150,8 +150,9 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<
     }
     // NB: before anybody can send one: a hang-up that nobody waits for ends a process.
     let hangup = signal(SignalKind::hangup())?;
-    let publisher = events::publisher(&config.events, Role::Shield);
-    let running = start(config, None, publisher, &shutdown).await?;
+    let events = Events::start(&config.events, None, Role::Shield)?;
+    let running = start(config, None, events.publisher().clone(), &shutdown).await?;
+    running.shield.metrics().extend(|registry| events.register(registry));
     let Listening { address, .. } = running.listening;
     info!(%address, scheme = running.listening.scheme(), routes = running.shield.config().routes.len(), "shielding");
     let askers = Askers { shield: running.shield.reload_requests(), ..Askers::default() };
@@ -167,6 +168,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<
     info!("stopping");
     listen::drain(running.shield.config().drain(), &shutdown).await;
     running.shield.close_log();
+    events.finish().await;
     Ok(())
 }
 

@@ -485,6 +485,11 @@ impl Metrics {
         self.filled_bytes.remove(&label);
     }
 
+    /// Adds what others measure to the exposition.
+    pub fn extend(&self, register: impl FnOnce(&mut Registry)) {
+        register(&mut self.registry.lock());
+    }
+
     /// Copies what every bound has counted, the listener's too.
     pub(crate) fn count_refused(&self, tally: &Tally) {
         for (bound, count) in tally.refused() {

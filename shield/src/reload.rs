@@ -20,9 +20,10 @@ use crate::upstream::{Group, Invalid};
 use crate::{Error, Shield, State};
 
 /// Keys that a running shield cannot change beside its listener's, and why.
-const FIXED: [(&str, &str); 6] = [
+const FIXED: [(&str, &str); 7] = [
     ("listen", BOUND),
     ("admin_listen", BOUND),
+    ("events", "the log is open and followed since the start: restart for another"),
     ("cache.disk_dir", "what is on disk stays where it is: restart to keep it elsewhere"),
     ("follow.from", FOLLOWED),
     ("follow.kafka", FOLLOWED),

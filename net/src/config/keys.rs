@@ -158,6 +158,7 @@ fn example(schema: &RefOr<Schema>) -> Option<Value> {
     match schema {
         RefOr::T(Schema::Object(object)) => object.example.clone(),
         RefOr::T(Schema::OneOf(one)) => one.example.clone(),
+        RefOr::T(Schema::Array(array)) => array.example.clone(),
         _ => None,
     }
 }

@@ -27,6 +27,7 @@ pub use service::Service;
 
 /// Every route of the origin.
 pub fn router(origin: Arc<Origin>) -> Router {
+    let events = api::events(&origin);
     Router::new()
         .route("/live/{*path}", any(service::live))
         .route("/ingest/{*path}", any(crate::ingest::handle))
@@ -36,6 +37,7 @@ pub fn router(origin: Arc<Origin>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(origin)
+        .merge(events)
 }
 
 async fn time_route(State(origin): State<Arc<Origin>>) -> Response<Body> {

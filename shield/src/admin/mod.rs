@@ -19,6 +19,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{get, post};
+use headwater_events::feed;
 use headwater_net::access::{self, CHALLENGE, Refused};
 use headwater_net::listener::{self, Connection};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -59,6 +60,7 @@ fn inner(shield: &Arc<Shield>) -> Router {
     let read = Router::new()
         .route("/api/v1/state", get(state::state))
         .route("/api/v1/object", get(object::object))
+        .merge(feed(shield))
         .route_layer(from_fn_with_state(Arc::clone(shield), may_read));
     let change = Router::new()
         .route("/api/v1/config", get(operation::config))
@@ -74,6 +76,12 @@ fn inner(shield: &Arc<Shield>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics));
     read.merge(change).merge(open).with_state(Arc::clone(shield))
+}
+
+/// The feed of what the shield tells; before an origin in this process, of what both tell.
+fn feed(shield: &Arc<Shield>) -> Router<Arc<Shield>> {
+    let followers_max = shield.state().config.events.followers_max;
+    feed::router(&shield.publisher, followers_max, shield.shutdown.clone()).with_state(())
 }
 
 impl Shield {

@@ -9,7 +9,7 @@ use http::Response;
 use serde_json::Value;
 use utoipa::{OpenApi, ToSchema};
 
-use super::{channels, html, keys, operation, text};
+use super::{channels, feed, html, keys, operation, text};
 use crate::Config;
 
 /// The API of a Headwater origin.
@@ -19,7 +19,7 @@ use crate::Config;
         title = "Headwater",
         description = "Channels, stream keys and the configuration of a running origin.\n\nWhere `api.tokens` are \
             configured, every operation wants one of them (`Authorization: Bearer …`). Where none are, anybody may read \
-            the state of channels; everything else is admitted from the origin's own machine alone. `/metrics`, \
+            the state of channels and follow events; everything else is admitted from the origin's own machine alone. `/metrics`, \
             `/healthz`, `/readyz`, `/time` and this description are open to anybody.\n\nErrors are JSON with `error`: what \
             was expected and what came.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
@@ -35,12 +35,14 @@ use crate::Config;
         keys::add,
         keys::remove,
         operation::config,
-        operation::reload
+        operation::reload,
+        feed::router
     ),
     tags(
         (name = "channels", description = "Channels and what they hold"),
         (name = "keys", description = "Stream keys"),
-        (name = "operation", description = "The configuration")
+        (name = "operation", description = "The configuration"),
+        (name = "events", description = "What the origin tells")
     ),
     modifiers(&Token)
 )]

@@ -4,6 +4,7 @@
 mod access;
 mod channels;
 mod description;
+mod feed;
 mod keys;
 mod operation;
 
@@ -36,6 +37,11 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 struct Problem {
     /// What was expected and what came.
     error: String,
+}
+
+/// The feed of events.
+pub(super) fn events(origin: &Arc<Origin>) -> Router {
+    feed::router(origin)
 }
 
 /// The routes, each behind those who may use it.

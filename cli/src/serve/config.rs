@@ -46,6 +46,10 @@ impl Configuration for Config {
 
     fn check(&self) -> Result<(), Error> {
         self.origin.check()?;
+        if self.shield.as_ref().is_some_and(|shield| shield.events != headwater_events::Config::default()) {
+            let expected = "nothing, as [events] is of the shield in this process too";
+            return Err(Error::value("shield.events", expected, &"a table"));
+        }
         self.shield.as_ref().map_or(Ok(()), |shield| shield.check().map_err(|error| error.below(SHIELD)))
     }
 }
