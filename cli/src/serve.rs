@@ -126,11 +126,11 @@ pub(crate) struct Running {
 pub(crate) async fn start(config: Config, shutdown: &Shutdown) -> anyhow::Result<Running> {
     let Config { origin: config, shield } = config;
     let bound = Bound::new(config.listen, config.tls.as_ref().map(files).as_ref()).await?;
-    let events = Events::start(&config.events, config.data_dir.as_deref(), Role::Origin)?;
+    let events = Events::start(&config.events, config.data_dir.as_deref(), Role::Origin, shutdown)?;
     let publisher = events.publisher().clone();
     let origin = Origin::start(config, Clock::System, publisher.clone(), shutdown.clone())?;
     origin.metrics().extend(|registry| events.register(registry));
-    let service = Arc::clone(&origin).service(watch::router());
+    let service = Arc::clone(&origin).service(watch::router().merge(origin.readable(events.windows())));
     let limits = origin.config().http.listener.limits();
     let listening = bound.serve(service, limits, origin.tally(), shutdown);
     let shield = match shield {

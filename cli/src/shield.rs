@@ -150,7 +150,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<
     }
     // NB: before anybody can send one: a hang-up that nobody waits for ends a process.
     let hangup = signal(SignalKind::hangup())?;
-    let events = Events::start(&config.events, None, Role::Shield)?;
+    let events = Events::start(&config.events, None, Role::Shield, &shutdown)?;
     let running = start(config, None, events.publisher().clone(), &shutdown).await?;
     running.shield.metrics().extend(|registry| events.register(registry));
     let Listening { address, .. } = running.listening;

@@ -262,6 +262,11 @@ impl Origin {
         }
     }
 
+    /// Routes of others behind those who may read the API.
+    pub fn readable(self: &Arc<Self>, routes: Router) -> Router {
+        http::api::readable(self, routes)
+    }
+
     /// Every route of the origin.
     pub fn router(self: &Arc<Self>) -> Router {
         http::router(Arc::clone(self))

@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::Context;
 use headwater_events::event::Role;
 use headwater_events::kafka::{self, Sink};
+use headwater_events::windows::{self, Recent};
 use headwater_events::{Config, Publisher, Source};
+use headwater_net::Shutdown;
 use headwater_net::metrics::Declaring;
 use tracing::{info, warn};
 
@@ -22,14 +24,22 @@ pub(crate) struct Events {
     publisher: Publisher,
     sink: Option<Sink>,
     kafka: kafka::Metrics,
+    /// Windows over what was delivered.
+    recent: Recent,
 }
 
 impl Events {
-    /// Opens the log, in the folder that is said or below `data_dir`, and begins to send it to Kafka.
+    /// Opens the log, in the folder that is said or below `data_dir`, and begins to look at it in windows and to send
+    /// it to Kafka.
     ///
     /// # Errors
     /// If the folder cannot be had, or what is said of Kafka makes no client.
-    pub(crate) fn start(config: &Config, data_dir: Option<&Path>, role: Role) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        config: &Config,
+        data_dir: Option<&Path>,
+        role: Role,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
         let node = config.node.clone().unwrap_or_else(host_name);
         let folder = config.dir.clone().or_else(|| data_dir.map(|dir| dir.join("events")));
         let folder = folder.as_deref();
@@ -44,12 +54,22 @@ impl Events {
             }
             None => None,
         };
-        Ok(Self { publisher, sink, kafka })
+        let log = publisher.log();
+        let windows =
+            windows::Task::open(&config.alerts, log.identity(), folder.map(|folder| folder.join("windows.json")));
+        let recent = windows.recent();
+        shutdown.spawn(windows.run_over(Arc::clone(log), publisher.clone(), shutdown.clone()));
+        Ok(Self { publisher, sink, kafka, recent })
     }
 
     /// Takes the events of the process's first server.
     pub(crate) const fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+
+    /// The latest windows.
+    pub(crate) fn windows(&self) -> axum::Router {
+        windows::router(self.recent.clone())
     }
 
     /// Declares what is measured of events.

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use headwater_events::feed;
 
-use super::access;
+use super::readable;
 use crate::Origin;
 
 /// Follow events as they happen
@@ -32,6 +31,6 @@ use crate::Origin;
 )]
 pub(super) fn router(origin: &Arc<Origin>) -> Router {
     let followers_max = origin.config().events.followers_max;
-    feed::router(&origin.context.publisher, followers_max, origin.context.shutdown.clone())
-        .route_layer(from_fn_with_state(Arc::clone(origin), access::read))
+    let feed = feed::router(&origin.context.publisher, followers_max, origin.context.shutdown.clone());
+    readable(origin, feed)
 }

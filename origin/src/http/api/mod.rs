@@ -39,6 +39,11 @@ struct Problem {
     error: String,
 }
 
+/// Other routes, behind those who may read.
+pub(crate) fn readable(origin: &Arc<Origin>, routes: Router) -> Router {
+    routes.route_layer(from_fn_with_state(Arc::clone(origin), access::read))
+}
+
 /// The feed of events.
 pub(super) fn events(origin: &Arc<Origin>) -> Router {
     feed::router(origin)
