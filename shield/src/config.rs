@@ -191,8 +191,9 @@ pub struct Route {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Follow {
-    /// Feeds of events: `http://` or `https://`, an authority and the path, most often `/events`.
-    #[schema(example = json!(["http://127.0.0.1:8080/events", "http://127.0.0.1:8090/events"]))]
+    /// Feeds of events: `http://` or `https://` and an authority; the path is `/events` where none is said, and
+    /// `/.headwater/events` at another shield.
+    #[schema(example = json!(["http://127.0.0.1:8080", "http://127.0.0.1:8090"]))]
     pub from: Vec<String>,
     /// Follow the brokers of `[events.kafka]` too.
     pub kafka: bool,

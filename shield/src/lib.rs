@@ -90,6 +90,9 @@ pub enum Error {
         /// What was wrong.
         source: network::Error,
     },
+    /// Events cannot be followed.
+    #[error(transparent)]
+    Follow(#[from] follow::Error),
     /// The access log cannot be written.
     #[error("expected to write the access log {name:?}: {source}")]
     Log {
@@ -230,9 +233,7 @@ impl Shield {
         }
         shutdown.spawn(sweep(Arc::downgrade(&shield), shutdown.clone()));
         shutdown.spawn(edge::follow(Arc::downgrade(&shield), kept, shutdown.clone()));
-        if shield.here.is_some() {
-            shield.follow_here(&shield.publisher);
-        }
+        shield.follow_configured()?;
         Ok(shield)
     }
 

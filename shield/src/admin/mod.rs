@@ -75,7 +75,10 @@ fn inner(shield: &Arc<Shield>) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics));
-    read.merge(change).merge(open).with_state(Arc::clone(shield))
+    let followers_max = shield.state().config.events.followers_max;
+    let feed = feed::router(&shield.publisher, followers_max, shield.shutdown.clone())
+        .route_layer(from_fn_with_state(Arc::clone(shield), may_read));
+    read.merge(change).merge(open).with_state(Arc::clone(shield)).merge(feed)
 }
 
 /// The feed of what the shield tells; before an origin in this process, of what both tell.

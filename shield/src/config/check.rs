@@ -156,7 +156,7 @@ fn apart(config: &Config) -> Checked {
 fn follow(config: &Config) -> Checked {
     let (table, follow) = (Table("follow"), &config.follow);
     for (at, feed) in follow.from.iter().enumerate() {
-        let expected = "http:// or https://, an authority and a path, as http://origin.example:8080/events";
+        let expected = "http:// or https:// and an authority, and a path or none, as http://origin.example:8080/events";
         table.holds("from", is_feed(feed), expected, &format!("{feed:?}"))?;
         table.holds("from", !follow.from[..at].contains(feed), "each feed once", &format!("{feed:?} twice"))?;
     }
@@ -165,11 +165,11 @@ fn follow(config: &Config) -> Checked {
     table.at_least("prefetches_max", follow.prefetches_max, 1, "1 or more")
 }
 
-/// A server and a path.
+/// A server, and a path or none.
 fn is_feed(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
-    let Some((authority, path)) = rest.find('/').map(|at| rest.split_at(at)) else { return false };
-    is_server(&format!("{scheme}://{authority}")) && is_path(path)
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    is_server(&format!("{scheme}://{authority}")) && (path.is_empty() || is_path(path) && !path.contains('?'))
 }
 
 fn siblings(siblings: &Siblings) -> Checked {

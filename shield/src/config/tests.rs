@@ -85,6 +85,15 @@ fn every_mistake_is_told_by_its_line() {
             "[routes.live]\nupstream = \"mian\"\n",
             "expected the name of one of [upstreams] in routes.live.upstream, got \"mian\"",
         ),
+        (
+            "[follow]\nfrom = [\"a.example/events\"]\n",
+            "line 2: expected http:// or https:// and an authority, and a path",
+        ),
+        ("[follow]\nfrom = [\"http://a/events?x\"]\n", "line 2: expected http:// or https:// and an authority"),
+        ("[follow]\nfrom = [\"http://a\", \"http://a\"]\n", "line 2: expected each feed once in follow.from"),
+        ("[follow]\nkafka = true\n", "line 2: expected the brokers of events.kafka beside it in follow.kafka"),
+        ("[follow]\nprefetch = \"some\"\n", "line 2: prefetch: unknown variant"),
+        ("[follow]\nprefetches_max = 0\n", "line 2: expected 1 or more in follow.prefetches_max, got 0"),
         ("[siblings]\nothers = [\"http://b.example\"]\n", "expected this shield's own address"),
         (
             "[siblings]\nown = \"http://b.example\"\nothers = [\"http://b.example\"]\n",

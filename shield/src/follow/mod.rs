@@ -18,12 +18,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use headwater_events::event::Kinds;
-use headwater_events::{Event, Filter, Follow, Publisher, Source};
+#[cfg(feature = "kafka")]
+use headwater_events::kafka;
+use headwater_events::{Event, Filter, Follow, Kind, Source, feed};
 use parking_lot::Mutex;
 
 use crate::Shield;
 use crate::metrics::{Followed, SourceLabel, told};
-use crate::route::{Kind, Route};
+use crate::route::{self, Route};
 
 use audience::Audiences;
 use endings::{Endings, Seen};
@@ -83,8 +85,8 @@ impl Following {
     }
 
     /// What had been told of a playlist before its origin is asked.
-    pub(crate) fn version(&self, route: &Route, host: &str, path: &str, kind: Kind) -> Option<(Version, u64)> {
-        if kind != Kind::Playlist || !route.settings.live || !self.is_on.load(Ordering::Relaxed) {
+    pub(crate) fn version(&self, route: &Route, host: &str, path: &str, kind: route::Kind) -> Option<(Version, u64)> {
+        if kind != route::Kind::Playlist || !route.settings.live || !self.is_on.load(Ordering::Relaxed) {
             return None;
         }
         let version = Version::of(path);
@@ -120,10 +122,54 @@ impl Shield {
         self.shutdown.spawn(running);
     }
 
-    /// Follows what this process publishes, from now on.
-    pub(crate) fn follow_here(self: &Arc<Self>, publisher: &Publisher) {
-        let log = publisher.log();
-        let end = *log.end().borrow();
-        self.follow(Via::Here, Follow::log(Arc::clone(log), Filter { kinds: Kinds::ALL, channels: Vec::new() }, end));
+    /// Follows what the configuration names, and the origin of this process, from now on.
+    pub(crate) fn follow_configured(self: &Arc<Self>) -> Result<(), Error> {
+        let config = self.config();
+        let filter = Filter { kinds: KINDS, channels: Vec::new() };
+        if self.here.is_some() {
+            let log = self.publisher.log();
+            let end = *log.end().borrow();
+            self.follow(Via::Here, Follow::log(Arc::clone(log), filter.clone(), end));
+        }
+        for url in &config.follow.from {
+            let follow = feed::follow(url, filter.clone(), feed::Since::End, self.shutdown.clone())?;
+            self.follow(Via::of_feed(url), follow);
+        }
+        #[cfg(feature = "kafka")]
+        if let Some(brokers) = config.events.kafka.as_ref().filter(|_| config.follow.kafka) {
+            // NB: in no group: each shield needs every event.
+            let reading = kafka::Reading { filter, start: kafka::Start::End, until: kafka::Until::Stopped };
+            self.follow(Via::Kafka, kafka::follow(brokers, reading, &self.shutdown)?);
+        }
+        #[cfg(not(feature = "kafka"))]
+        if config.follow.kafka {
+            return Err(Error::NoKafka);
+        }
+        Ok(())
     }
+}
+
+/// What is acted on.
+const KINDS: Kinds = Kinds::NONE
+    .with(Kind::PartReady)
+    .with(Kind::SegmentReady)
+    .with(Kind::ChannelEnded)
+    .with(Kind::ChannelStalled)
+    .with(Kind::ChannelResumed)
+    .with(Kind::Purged);
+
+/// Why events cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A feed is none.
+    #[error(transparent)]
+    Feed(#[from] feed::Unusable),
+    /// The brokers' settings are of no use.
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Kafka(#[from] kafka::Error),
+    /// This program was built without Kafka.
+    #[cfg(not(feature = "kafka"))]
+    #[error("expected a program built with Kafka for follow.kafka, this one is not")]
+    NoKafka,
 }

@@ -26,6 +26,13 @@ pub enum Via {
 }
 
 impl Via {
+    /// The feed at a URL, whose server is named by what stands before its path.
+    pub(crate) fn of_feed(url: &str) -> Self {
+        let authority = url.find("://").map_or(0, |at| at + 3);
+        let end = url[authority..].find('/').map_or(url.len(), |at| authority + at);
+        Self::Feed(url[..end].into())
+    }
+
     /// What the source is called.
     pub(crate) fn name(&self) -> &str {
         match self {

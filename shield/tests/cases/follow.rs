@@ -8,18 +8,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use headwater_events::event::{ChannelEnded, PartReady, Purged, PurgedBy, Role, SegmentReady, Timestamp};
+use headwater_events::event::{
+    ChannelEnded, ChannelResumed, ChannelStalled, PartReady, Purged, PurgedBy, Role, SegmentReady, Timestamp,
+};
 use headwater_events::{Arrival, Data, Event, Follow, Offset, Position, Source};
 use headwater_media::UtcTime;
 use headwater_net::listener::Connection;
 use headwater_shield::follow::Via;
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
+use crate::harness::{Origin, SOON, Seen, Shielded, Wire, config};
 use crate::here::{Here, answer, settled};
+use crate::operation::post;
 
 const KEPT: [(&str, &str); 1] = [("cache-control", "max-age=60")];
 const PLAYLIST: &str = "/live/news/v0/media.m3u8";
@@ -441,4 +446,83 @@ async fn nothing_of_a_channel_that_ended_is_waited_for_until_it_goes_on() {
     let begun = Instant::now();
     assert_eq!(here.get(&part_path(1, 1)).await.status.as_u16(), 404);
     assert_eq!(begun.elapsed(), Duration::from_secs(3), "it is waited for again");
+}
+
+#[tokio::test]
+async fn what_one_shield_purges_and_what_it_knows_of_its_origins_reach_the_others_by_its_feed() {
+    let origin = Origin::start(|seen: Seen, mut wire: Wire| async move {
+        wire.answer("200 OK", "cache-control: max-age=60\r\n", seen.nth.to_string()).await
+    })
+    .await;
+    let asked = Shielded::of(&origin).await;
+    let from = format!("[follow]\nfrom = [\"http://{}/.headwater/events\"]\n", asked.address);
+    let follows = Shielded::start(config(&[&origin], "", &from)).await;
+    assert_eq!(follows.get("/live/news/a.m4s").await.text(), "0");
+    assert_eq!(follows.get("/live/news/a.m4s").await.text(), "0");
+    let (status, _) = post(&asked, "purge", "", &json!({"tag": "channel:news", "soft": false})).await;
+    assert_eq!(status, 200);
+    let (status, _) = post(&asked, "purge", "", &json!({"url": "http://live.example/live/news/a.m4s"})).await;
+    assert_eq!(status, 200);
+    let until = Instant::now() + SOON;
+    while follows.get("/live/news/a.m4s").await.text() == "0" {
+        assert!(Instant::now() < until, "the purge comes");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_goes_down_and_the_switch_to_its_twin_are_events() {
+    let (primary, twin) = (lasting().await, lasting().await);
+    let (down, up) = (primary.url(), twin.url());
+    let shield = Shielded::start(config(&[&primary, &twin], "health_interval_ms = 0\nfall = 1", "")).await;
+    drop(primary);
+    shield.get("/live/news/v0/1.m4s").await;
+    shield.get("/live/news/v0/2.m4s").await;
+    let told = shield.published();
+    let [Data::UpstreamDown(first), Data::UpstreamSwitched(second)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&*first.upstream, &first.origin, &*first.reason), ("main", &down, "no connection"));
+    assert_eq!((&second.from, &second.to, second.channel.as_deref()), (&down, &up, Some("news")));
+    assert_eq!(second.reason, "the origin in use is down: no connection");
+}
+
+async fn lasting() -> Origin {
+    Origin::start(|seen: Seen, mut wire: Wire| async move {
+        wire.answer("200 OK", "cache-control: max-age=60\r\n", seen.target).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_origin_that_tells_that_it_stalls_is_left_for_its_twin_until_it_goes_on() {
+    let (primary, twin) = (lasting().await, lasting().await);
+    let shield = Shielded::start(config(&[&primary, &twin], "health_interval_ms = 0", "")).await;
+    let (arrivals, follow) = Follow::channel();
+    shield.shield.follow(Via::Feed(primary.url().into()), follow);
+    let feed = Feed { arrivals };
+    shield.get("/live/news/v0/1.m4s").await;
+    assert_eq!((primary.seen().len(), twin.seen().len()), (1, 0));
+    let stalled = ChannelStalled { channel: "news".to_owned(), since: at(), sequence: 1 };
+    feed.tell(&origin("a"), Data::ChannelStalled(stalled)).await;
+    shield.until_state(|state| state.contains("\"stalled\":[\"news\"]")).await;
+    shield.get("/live/news/v0/2.m4s").await;
+    shield.get("/live/sport/v0/2.m4s").await;
+    assert_eq!((primary.count("/live/news/v0/2.m4s"), twin.count("/live/news/v0/2.m4s")), (0, 1));
+    assert_eq!(primary.count("/live/sport/v0/2.m4s"), 1, "another channel stays");
+    let resumed = ChannelResumed { channel: "news".to_owned(), stalled_ms: 1, sequence: 2 };
+    feed.tell(&origin("a"), Data::ChannelResumed(resumed)).await;
+    shield.until_state(|state| !state.contains("\"stalled\":[\"news\"]")).await;
+}
+
+impl Shielded {
+    async fn until_state(&self, fits: impl Fn(&str) -> bool) {
+        let until = Instant::now() + SOON;
+        loop {
+            let state = self.get("/.headwater/api/v1/state").await;
+            if fits(state.text()) {
+                return;
+            }
+            assert!(Instant::now() < until, "{}", state.text());
+            tokio::task::yield_now().await;
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_events::event::Role;
-use headwater_events::{Publisher, Source};
+use headwater_events::{Data, Kind, Offset, Publisher, Source};
 use headwater_net::{Shutdown, listener};
 use headwater_shield::{Config, Shield};
 use http::{HeaderMap, Request, StatusCode};
@@ -202,7 +202,9 @@ impl Shielded {
     /// A shield that listens on this socket.
     pub(crate) fn on(socket: TcpListener, config: Config) -> Self {
         let shutdown = Shutdown::new();
-        let publisher = Publisher::memory(Source::new(Role::Shield, "test"));
+        // Each has a name of its own, as shields have: what one published itself is no news to it.
+        let node = socket.local_addr().expect("an address").to_string();
+        let publisher = Publisher::memory(Source::new(Role::Shield, &node));
         let shield =
             Shield::start(config, None, publisher.clone(), shutdown.clone()).expect("a configuration in order");
         let address = socket.local_addr().expect("an address");
@@ -210,6 +212,13 @@ impl Shielded {
         let limits = headwater_net::limits::Limits::default();
         tokio::spawn(listener::serve(socket, None, service, limits, tally, shutdown.clone()));
         Self { shield, address, publisher, shutdown }
+    }
+
+    /// What it has published, but for heartbeats.
+    pub(crate) fn published(&self) -> Vec<Data> {
+        let records = self.publisher.log().read(Offset(0), 1_000).expect("all of it is held");
+        let events = records.iter().map(|record| record.event().expect("an event").data);
+        events.filter(|data| !matches!(data.kind(), Kind::Health | Kind::Delivery)).collect()
     }
 
     /// Stops it as its process would: what it is to remember is written.

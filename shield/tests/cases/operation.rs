@@ -20,7 +20,7 @@ async fn lasting(name: &'static str) -> Origin {
 }
 
 /// POST as somebody on this machine does, with `fields` more: the status, and the body as JSON.
-async fn post(shield: &Shielded, path: &str, fields: &str, body: &Value) -> (u16, Value) {
+pub(crate) async fn post(shield: &Shielded, path: &str, fields: &str, body: &Value) -> (u16, Value) {
     let mut stream = TcpStream::connect(shield.address).await.expect("a listening shield");
     let body = body.to_string();
     let request = format!(
