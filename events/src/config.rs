@@ -7,6 +7,8 @@ use headwater_net::config::Error;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::event::Kinds;
+
 /// Where events go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -79,7 +81,7 @@ pub struct Kafka {
 }
 
 /// Where alerts are posted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Webhook {
     /// `http://` or `https://`; each alert is a POST of a CloudEvent.
@@ -157,6 +159,12 @@ impl Default for Kafka {
     }
 }
 
+impl Default for Webhook {
+    fn default() -> Self {
+        Self { url: String::new(), key: None, types: "alert,congestion.*".to_owned() }
+    }
+}
+
 impl Default for Alerts {
     fn default() -> Self {
         Self {
@@ -199,6 +207,74 @@ impl Config {
         least("log_bytes_max", self.log_bytes_max, 1 << 20, "1048576 bytes or more")?;
         least("log_seconds", u64::from(self.log_seconds), 1, "1 second or more")?;
         least("queue_max", self.queue_max as u64, 16, "16 or more")?;
+        if let Some(webhook) = &self.webhook {
+            webhook.check().map_err(|error| error.below(name))?;
+        }
+        self.alerts.check().map_err(|error| error.below(name))
+    }
+}
+
+impl Webhook {
+    fn check(&self) -> Result<(), Error> {
+        let is_url = url::Url::parse(&self.url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !is_url {
+            return Err(Error::value("webhook.url", "http://… or https://…", &self.url));
+        }
+        match Kinds::read(&self.types) {
+            Ok(kinds) if kinds != Kinds::NONE => Ok(()),
+            _ => Err(Error::value("webhook.types", "types of events separated by commas", &self.types)),
+        }
+    }
+}
+
+impl Alerts {
+    fn check(&self) -> Result<(), Error> {
+        let (window, slide) = (self.window_seconds, self.slide_seconds);
+        if !(1..=86_400).contains(&window) {
+            return Err(Error::value("alerts.window_seconds", "1 to 86400 seconds", &window));
+        }
+        // Of windows that overlap more, each delivery would tell too many rows.
+        if slide == 0 || window % slide != 0 || window / slide > 120 {
+            return Err(Error::value(
+                "alerts.slide_seconds",
+                "a whole part of window_seconds, a 120th at least",
+                &slide,
+            ));
+        }
+        if self.hit_percent_min > 100 {
+            return Err(Error::value("alerts.hit_percent_min", "0 to 100 percent", &self.hit_percent_min));
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_that_their_slide_does_not_divide_are_refused() {
+        let check = |window_seconds, slide_seconds| {
+            let alerts = Alerts { window_seconds, slide_seconds, ..Alerts::default() };
+            Config { alerts, ..Config::default() }.check("events").map_err(|error| error.to_string())
+        };
+        for (window, slide) in [(10, 10), (60, 10), (120, 1)] {
+            check(window, slide).unwrap();
+        }
+        for (window, slide) in [(10, 0), (10, 4), (10, 20), (3_600, 1)] {
+            assert!(check(window, slide).unwrap_err().contains("events.alerts.slide_seconds"), "{window} {slide}");
+        }
+        assert!(check(0, 1).unwrap_err().contains("events.alerts.window_seconds"));
+    }
+
+    #[test]
+    fn a_webhook_without_an_address_or_with_unknown_types_is_refused() {
+        let check = |url: &str, types: &str| {
+            let webhook = Webhook { url: url.into(), types: types.into(), key: None };
+            Config { webhook: Some(webhook), ..Config::default() }.check("events").map_err(|error| error.to_string())
+        };
+        check("https://a/b", "alert,congestion.*").unwrap();
+        assert!(check("a/b", "alert").unwrap_err().contains("events.webhook.url"));
+        assert!(check("http://a", "alarm").unwrap_err().contains("events.webhook.types"));
     }
 }

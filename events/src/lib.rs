@@ -15,12 +15,14 @@ pub mod load;
 pub mod log;
 mod markdown;
 pub mod metrics;
+mod outgoing;
 pub mod plan;
 pub mod position;
 pub mod publisher;
 pub mod schema;
 pub mod topic;
 pub mod unit;
+pub mod webhook;
 pub mod windows;
 
 pub use config::Config;
@@ -32,6 +34,7 @@ pub use log::{Log, Offset, Record};
 pub use metrics::Metrics;
 pub use position::Positions;
 pub use publisher::Publisher;
+pub use webhook::Webhook;
 
 #[cfg(test)]
 mod tests {

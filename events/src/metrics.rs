@@ -77,6 +77,15 @@ pub struct Metrics {
     pub followers: Gauge,
     /// Followers that were dropped, or refused.
     pub followers_dropped: Family<FollowerLabel, Counter>,
+    /// Posts of the webhook, by what became of them.
+    pub webhook: Family<OutcomeLabel, Counter>,
+}
+
+/// What became of a post, or of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// Its name.
+    pub outcome: &'static str,
 }
 
 /// Why a follower was dropped.
@@ -101,6 +110,7 @@ impl Default for Metrics {
             damaged_bytes: Counter::default(),
             followers: Gauge::default(),
             followers_dropped: Family::default(),
+            webhook: Family::default(),
         }
     }
 }
@@ -152,6 +162,13 @@ impl Metrics {
             "Followers of the feed that were dropped: `slow`, or `refused` as one too many",
             self.followers_dropped.clone(),
         );
+        d.add(
+            "webhook_posts",
+            None,
+            &["outcome"],
+            "Posts of the webhook: `taken`, `refused`, or `failed` and tried again; `given_up`: events after their last try",
+            self.webhook.clone(),
+        );
         d.finish()
     }
 
@@ -163,6 +180,17 @@ impl Metrics {
     /// Counts events that are dropped.
     pub(crate) fn count_dropped(&self, kind: Kind, reason: Reason, count: u64) {
         self.dropped.get_or_create(&DroppedLabel { r#type: kind.name(), reason: reason.name() }).inc_by(count);
+    }
+
+    /// Counts a post of the webhook.
+    pub(crate) fn webhook_post(&self, outcome: &'static str) {
+        self.webhook.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Posts of the webhook so far that came to this.
+    #[cfg(test)]
+    pub(crate) fn webhook_posts(&self, outcome: &'static str) -> u64 {
+        self.webhook.get_or_create(&OutcomeLabel { outcome }).get()
     }
 
     /// Counts a follower that is sent away.

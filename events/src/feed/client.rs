@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Follows a feed elsewhere: reconnects by itself, resumes where it was, and says when it may have missed something.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +9,10 @@ use http::header::{ACCEPT, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
@@ -27,9 +25,8 @@ use crate::event::Event;
 use crate::filter::Filter;
 use crate::follow::{Arrival, Follow, Position};
 use crate::log::Offset;
+use crate::outgoing;
 
-/// How long a connection may take.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Pauses between attempts grow from this to that.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The longest pause that a server may ask for.
@@ -106,31 +103,13 @@ pub fn follow(url: &str, filter: Filter, since: Since, shutdown: Shutdown) -> Re
 }
 
 fn client(url: &Url) -> Result<Client, Unusable> {
-    let untrusted = |cause: String| Unusable::Trust { url: url.to_string(), cause };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| untrusted(error.to_string()))?;
-    // Without TLS nobody has to be believed, and a system without certificates is none too few.
-    let tls = match url.scheme() {
-        "https" => builder.with_native_roots().map_err(|error| untrusted(error.to_string()))?,
-        _ => builder.with_root_certificates(rustls::RootCertStore::empty()),
-    };
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(CONNECT_MAX));
-    tcp.set_nodelay(true);
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls.with_no_client_auth())
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
+    let untrusted = |cause| Unusable::Trust { url: url.to_string(), cause };
     // One long answer a connection: there is nothing to pool.
     Ok(legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_max_idle_per_host(0)
         .http1_max_headers(100)
-        .build(connector))
+        .build(outgoing::connector(url).map_err(untrusted)?))
 }
 
 /// What follows.
@@ -169,7 +148,7 @@ impl Task {
                     continue;
                 }
                 Ended::Refused { retry_after: Some(pause), .. } => *pause,
-                _ => pause(failures),
+                _ => outgoing::pause(PAUSE, failures),
             };
             failures = failures.saturating_add(1);
             match failures {
@@ -193,7 +172,8 @@ impl Task {
 
     async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
         let response = timeout(SILENCE_MAX, self.client.request(self.request()?)).await;
-        let response = response.map_err(|_| Ended::Silent)?.map_err(|error| Ended::Connect(innermost(&error)))?;
+        let response =
+            response.map_err(|_| Ended::Silent)?.map_err(|error| Ended::Connect(outgoing::innermost(&error)))?;
         if response.status() != StatusCode::OK {
             return Err(Ended::Refused { status: response.status(), retry_after: retry_after(&response) });
         }
@@ -204,7 +184,7 @@ impl Task {
             let Some(frame) = timeout(SILENCE_MAX, body.frame()).await.map_err(|_| Ended::Silent)? else {
                 return Err(Ended::Over);
             };
-            let frame = frame.map_err(|error| Ended::Broken(innermost(&error)))?;
+            let frame = frame.map_err(|error| Ended::Broken(outgoing::innermost(&error)))?;
             let Ok(bytes) = frame.into_data() else { continue };
             for block in reader.push(&bytes) {
                 self.take(block).await?;
@@ -260,25 +240,7 @@ impl Task {
     }
 }
 
-/// Before the next attempt after so many: doubled each time, and somewhere in the upper half of that, so that those who
-/// lost the same server do not come back at once.
-fn pause(failures: u32) -> Duration {
-    let longest = PAUSE.0.saturating_mul(1 << failures.min(16)).min(PAUSE.1);
-    let mut random = [u8::MAX];
-    // Without randomness it is the longest.
-    let _ = SystemRandom::new().fill(&mut random);
-    longest / 2 + longest * u32::from(random[0]) / 510
-}
-
 fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
