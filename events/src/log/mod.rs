@@ -306,6 +306,13 @@ impl Log {
         self.first()
     }
 
+    /// Lets writes fail in their middle, as on a full disk, or succeed again.
+    #[cfg(test)]
+    pub(crate) fn fail(&self, is_failing: bool) {
+        let path = self.shared.lock().listing.as_ref().map(|listing| listing.active.path.clone()).unwrap();
+        self.writer.lock().files.as_mut().unwrap().fail(&path, is_failing);
+    }
+
     fn oldest(&self) -> Option<UtcTime> {
         let shared = self.shared.lock();
         let Some(listing) = &shared.listing else { return shared.tail.oldest() };

@@ -3,6 +3,8 @@
 
 mod queue;
 mod seen;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

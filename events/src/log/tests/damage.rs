@@ -109,14 +109,13 @@ fn a_write_that_fails_adds_nothing_and_the_next_is_whole() {
     log.append(&[ended(0)], at(0)).unwrap();
     let path = files(&dir)[0].clone();
     let whole = fs::metadata(&path).unwrap().len();
-    let fail = |is_failing| log.writer.lock().files.as_mut().unwrap().fail(&path, is_failing);
-    fail(true);
+    log.fail(true);
     let error = log.append(&[ended(1)], at(0)).unwrap_err();
     assert!(error.is_retryable() && error.to_string().starts_with("expected to write the log in "), "{error}");
     assert_eq!((log.end().borrow().0, log.metrics().write_errors.get()), (1, 1));
     assert_eq!(channels(&read_all(&log).0), ["c0"]);
     assert!(fs::metadata(&path).unwrap().len() > whole, "half a record is there");
-    fail(false);
+    log.fail(false);
     log.append(
         &[event(Data::ChannelEnded(crate::event::ChannelEnded { channel: "x".into(), reason: String::new() }))],
         at(0),
