@@ -73,8 +73,8 @@ fn boot() -> String {
 fn write_identity(dir: &Path, identity: &str, state: &str) -> io::Result<()> {
     let unfinished = dir.join("identity.tmp");
     let mut file = File::create(&unfinished)?;
+    // Not forced to the disk: one that a crash of the machine takes is a new identity, as it is to be then.
     writeln!(file, "{identity} {} {state}", boot())?;
-    file.sync_all()?;
     fs::rename(unfinished, dir.join("identity"))
 }
 

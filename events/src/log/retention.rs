@@ -184,7 +184,8 @@ impl Log {
         let index = volume.index(|bytes| {
             self.metrics.damaged_bytes.inc_by(bytes);
         })?;
-        let thinned = if index.parts > 0 { Some(thin::thin(&files.folder, &volume, held)?) } else { None };
+        let thinned =
+            if index.parts > 0 { Some(thin::thin(&files.folder, &volume, held, self.settings.sync)?) } else { None };
         let mut shared = self.shared.lock();
         let Some(listing) = &mut shared.listing else { return Ok(Dropped::new()) };
         let end = listing.end_of(place);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::cursor::{Cursor, Step};
@@ -12,19 +13,27 @@ use super::entry::Offset;
 use super::folder::{self, Folder};
 use super::record::Raw;
 use super::volume::{Index, Volume};
+use crate::config::Sync;
 use crate::event::Kind;
 
 /// How many events were dropped, by type.
 pub(super) type Dropped = BTreeMap<Kind, u64>;
 
 /// Writes a file that nobody appends to again without its `part.ready`. Says how many of them stood at `held` or behind.
-pub(super) fn thin(folder: &Folder, volume: &Volume, held: Offset) -> io::Result<(Arc<Volume>, u64, Dropped)> {
+pub(super) fn thin(
+    folder: &Folder,
+    volume: &Volume,
+    held: Offset,
+    sync: Sync,
+) -> io::Result<(Arc<Volume>, u64, Dropped)> {
     let unfinished = volume.path.with_extension("tmp");
-    let written = rewrite(volume, &unfinished, held);
+    let written = rewrite(volume, &unfinished, held, sync);
     let (index, dropped) = written.inspect_err(|_| folder::remove(&unfinished))?;
     let thinned = Volume::new(&folder.path, volume.first, true);
     fs::rename(&unfinished, &thinned.path)?;
-    folder.sync()?;
+    if sync != Sync::Never {
+        folder.sync()?;
+    }
     if thinned.path != volume.path {
         folder::remove(&volume.path);
     }
@@ -33,7 +42,7 @@ pub(super) fn thin(folder: &Folder, volume: &Volume, held: Offset) -> io::Result
     Ok((Arc::new(thinned), bytes, dropped))
 }
 
-fn rewrite(volume: &Volume, to: &std::path::Path, held: Offset) -> io::Result<(Index, Dropped)> {
+fn rewrite(volume: &Volume, to: &Path, held: Offset, sync: Sync) -> io::Result<(Index, Dropped)> {
     let from = volume.open()?;
     let mut cursor = Cursor::new(volume.open()?, 0, volume.bytes()?);
     let mut out = BufWriter::new(File::create(to)?);
@@ -51,7 +60,10 @@ fn rewrite(volume: &Volume, to: &std::path::Path, held: Offset) -> io::Result<(I
         let start = index.end;
         index.add(offset, stored, kind, start, start + length as u64);
     }
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    let written = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    if sync != Sync::Never {
+        written.sync_all()?;
+    }
     Ok((index, dropped))
 }
 
