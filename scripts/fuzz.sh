@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 seconds=$1
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(fmp4 timeline paths directives playlist mpd gzip range h1 live query)
+[ ${#targets[@]} -gt 0 ] || targets=(fmp4 timeline paths directives playlist mpd gzip range h1 live query event_log event_feed)
 
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
 
@@ -20,6 +20,7 @@ for target in "${targets[@]}"; do
     mpd) seeds=(tests/vectors/dash) ;;
     live) seeds=(tests/fuzz/seeds/live tests/vectors/hls tests/vectors/dash) ;;
     query) seeds=(tests/fuzz/seeds/query) ;;
+    event_feed) seeds=(tests/fuzz/seeds/event_feed) ;;
     *) seeds=() ;;
   esac
   echo "fuzz: $target for $seconds s"
