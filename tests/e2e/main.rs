@@ -5,6 +5,7 @@ mod abuse;
 mod audit;
 mod boxes;
 mod check;
+mod cluster;
 mod corpus;
 mod dash;
 mod harness;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads messages as `kcat -C -J` writes them, holds each to the schema of its type, and prints how many of each came.
 
-Usage: validate.py FOLDER_OF_SCHEMAS < messages
+Usage: validate.py FOLDER_OF_SCHEMAS FILE_OF_MESSAGES
 """
 
 import json
@@ -14,7 +14,7 @@ import jsonschema
 folder = pathlib.Path(sys.argv[1])
 validators = {}
 came = Counter()
-for line in sys.stdin:
+for line in pathlib.Path(sys.argv[2]).read_text().splitlines():
     message = json.loads(line)
     event = json.loads(message["payload"])
     kind = event["type"]

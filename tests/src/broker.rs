@@ -174,6 +174,7 @@ impl Node {
              node.id={id}\n\
              controller.quorum.voters={voters}\n\
              controller.listener.names=CONTROLLER\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT\n\
              log.dirs={}\n\
              auto.create.topics.enable=false\n\
              min.insync.replicas={quorum}\n\
