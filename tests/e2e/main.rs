@@ -8,6 +8,8 @@ mod check;
 mod cluster;
 mod corpus;
 mod dash;
+mod events;
+mod feed;
 mod harness;
 mod hls;
 mod kafka;

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Two origins fed the same push write the same bytes, whatever became of either of them before.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
+
 use crate::boxes::Pieces;
+use crate::feed::Feed;
 use crate::harness::{Headwater, Process, SOON, Scratch, free_port, get, program, project, until};
 use crate::playlist::Playlist;
 use crate::wire::Wire;
@@ -156,7 +160,51 @@ fn origins_that_joined_apart_and_after_a_kill_write_the_same_bytes() {
     a.wait(&tracks, "the first is back", |l| l.first() + 2 >= killed_at && !l.open.parts.is_empty());
     slid(&a, &b, &tracks, killed_at + 3);
     alike(&a, &b, &tracks);
+    told_alike(&a, &b, &tracks);
     drop((push_a, push_b));
+}
+
+/// What a twin has told of its media since its log began, until it tells of `last` on every track; each id once.
+fn told(twin: &Twin, tracks: &[&str], last: u64) -> BTreeMap<String, Value> {
+    let types = "part.ready,segment.ready,discontinuity,timeline.anchored";
+    let feed = Feed::open(&format!("{}/events?types={types}&from=first", twin.base()));
+    for track in tracks {
+        let wanted = |event: &Value| {
+            event["type"] == "segment.ready" && event["data"]["track"] == *track && event["data"]["sequence"] == last
+        };
+        feed.wait(&format!("segment {last} of {track}"), wanted);
+    }
+    let mut told = BTreeMap::new();
+    for event in feed.events() {
+        let id = event["id"].as_str().expect("an id").to_owned();
+        assert!(told.insert(id, event.clone()).is_none(), "told twice: {event}");
+    }
+    told
+}
+
+/// Both tell the same of what both have, each of them once, over a kill too; together they tell of every segment.
+fn told_alike(a: &Twin, b: &Twin, tracks: &[&str]) {
+    let last = a.list(tracks[0]).expect("a playlist").next() + 1;
+    let (one, two) = (told(a, tracks, last), told(b, tracks, last));
+    let mut compared = 0;
+    for (id, event) in &one {
+        let Some(twin) = two.get(id) else { continue };
+        assert_eq!(event["data"], twin["data"], "{id}");
+        // The first generation has no begin that they could agree on.
+        assert!(event["time"] == twin["time"] || id.starts_with("timeline.anchored"), "{event} {twin}");
+        compared += 1;
+    }
+    assert!(compared > 100 && one.keys().any(|id| id == "timeline.anchored:live@0"), "{compared} in common");
+    for track in tracks {
+        let of_track = |event: &&Value| event["type"] == "segment.ready" && event["data"]["track"] == *track;
+        let sequence = |event: &Value| event["data"]["sequence"].as_u64().expect("a number");
+        let all: BTreeMap<&String, u64> =
+            one.iter().chain(&two).filter(|(_, event)| of_track(event)).map(|(id, e)| (id, sequence(e))).collect();
+        let mut numbers: Vec<u64> = all.into_values().filter(|number| *number <= last).collect();
+        numbers.sort_unstable();
+        let first = numbers[0];
+        assert_eq!(numbers, (first..=last).collect::<Vec<u64>>(), "{track}: each segment once");
+    }
 }
 
 /// Both windows begin after `number`: nothing of what happened before is listed.

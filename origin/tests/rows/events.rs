@@ -9,11 +9,13 @@ use headwater_events::event::{Anchor, PartReady, PurgedBy, SegmentReady};
 use headwater_events::{Arrival, Data, Event, Filter, Follow};
 use headwater_media::{Timescale, UtcTime};
 use headwater_net::tag;
+use headwater_origin::Config;
+use headwater_origin::config::Api;
 use headwater_packager::cmaf::{EventMessage, EventTime};
-use http::StatusCode;
+use http::{Method, StatusCode};
 
 use crate::encoder::{Encoder, Source, at};
-use crate::stage::{BASE, CHANNEL, Stage, seconds, settle};
+use crate::stage::{BASE, CHANNEL, Stage, request, seconds, settings, settle};
 
 fn ladder() -> Vec<Source> {
     vec![Source::video("v0"), Source::audio("a0")]
@@ -267,4 +269,20 @@ async fn a_splice_is_told_once_at_its_time_however_often_and_in_whatever_form_it
         // The next chunk begins with the third segment.
         assert_eq!((seven.start.0.millis(), eight.start.0.millis()), (fourth + 6_000, fourth + 7_000), "{from_zero}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_feed_is_for_those_who_may_read_the_state() {
+    let api = Api { tokens: vec!["secret".to_owned()] };
+    let stage = Stage::configured(Config { api, ..Config::default() }, settings());
+    let refused = stage.head("/events").await;
+    assert_eq!(
+        (refused.status, refused.header("www-authenticate")),
+        (StatusCode::UNAUTHORIZED, "Bearer realm=\"api\"")
+    );
+    let shown = stage.ask(request(Method::HEAD, "/events", &[("authorization", "Bearer secret")])).await;
+    assert_eq!((shown.status, shown.header("content-type")), (StatusCode::OK, "text/event-stream"));
+    let wrong = stage.ask(request(Method::GET, "/events?types=parts", &[("authorization", "Bearer secret")])).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    assert_eq!(Stage::new().head("/events").await.status, StatusCode::OK, "where there are no tokens, for everybody");
 }
