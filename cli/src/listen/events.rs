@@ -72,9 +72,8 @@ impl Events {
         windows::router(self.recent.clone())
     }
 
-    /// Declares what is measured of events.
+    /// Declares what is measured of Kafka; each server declares the rest itself.
     pub(crate) fn register(&self, registry: &mut prometheus_client::registry::Registry) {
-        self.publisher.metrics().register(registry);
         if self.sink.is_some() {
             let mut declaring = Declaring::new(registry, "headwater_events");
             self.kafka.declare(&mut declaring);

@@ -60,7 +60,6 @@ fn inner(shield: &Arc<Shield>) -> Router {
     let read = Router::new()
         .route("/api/v1/state", get(state::state))
         .route("/api/v1/object", get(object::object))
-        .merge(feed(shield))
         .route_layer(from_fn_with_state(Arc::clone(shield), may_read));
     let change = Router::new()
         .route("/api/v1/config", get(operation::config))
@@ -75,16 +74,11 @@ fn inner(shield: &Arc<Shield>) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics));
+    // What the shield tells; before an origin in this process, what both tell.
     let followers_max = shield.state().config.events.followers_max;
     let feed = feed::router(&shield.publisher, followers_max, shield.shutdown.clone())
         .route_layer(from_fn_with_state(Arc::clone(shield), may_read));
     read.merge(change).merge(open).with_state(Arc::clone(shield)).merge(feed)
-}
-
-/// The feed of what the shield tells; before an origin in this process, of what both tell.
-fn feed(shield: &Arc<Shield>) -> Router<Arc<Shield>> {
-    let followers_max = shield.state().config.events.followers_max;
-    feed::router(&shield.publisher, followers_max, shield.shutdown.clone()).with_state(())
 }
 
 impl Shield {
