@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use headwater_events::event::Role;
 use headwater_events::kafka::{self, Sink};
+use headwater_events::webhook::Webhook;
 use headwater_events::windows::{self, Recent};
 use headwater_events::{Config, Publisher, Source};
 use headwater_net::Shutdown;
@@ -29,11 +30,11 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Opens the log, in the folder that is said or below `data_dir`, and begins to look at it in windows and to send
-    /// it to Kafka.
+    /// Opens the log, in the folder that is said or below `data_dir`, and begins to look at it in windows, to post what
+    /// is wished of it and to send it to Kafka.
     ///
     /// # Errors
-    /// If the folder cannot be had, or what is said of Kafka makes no client.
+    /// If the folder cannot be had, or what is said of Kafka or the webhook makes no client.
     pub(crate) fn start(
         config: &Config,
         data_dir: Option<&Path>,
@@ -59,6 +60,11 @@ impl Events {
             windows::Task::open(&config.alerts, log.identity(), folder.map(|folder| folder.join("windows.json")));
         let recent = windows.recent();
         shutdown.spawn(windows.run_over(Arc::clone(log), publisher.clone(), shutdown.clone()));
+        if let Some(told) = &config.webhook {
+            let file = folder.map(|folder| folder.join("webhook.json"));
+            let webhook = Webhook::new(told, file, Arc::clone(publisher.metrics())).context("in events.webhook")?;
+            shutdown.spawn(webhook.run_over(Arc::clone(log), shutdown.clone()));
+        }
         Ok(Self { publisher, sink, kafka, recent })
     }
 
