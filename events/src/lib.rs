@@ -19,6 +19,7 @@ mod outgoing;
 pub mod plan;
 pub mod position;
 pub mod publisher;
+pub mod report;
 pub mod schema;
 pub mod topic;
 pub mod unit;

@@ -15,9 +15,10 @@ pub struct Timestamp(pub UtcTime);
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.0.nanos();
-        let whole = UtcTime::from_nanos(nanos.div_euclid(1_000_000_000) * 1_000_000_000).rfc3339_millis();
-        let whole = whole.trim_end_matches(".000Z");
-        match nanos.rem_euclid(1_000_000_000) {
+        let below = nanos.rem_euclid(1_000_000_000);
+        let written = UtcTime::from_nanos(nanos.saturating_sub(below)).rfc3339_millis();
+        let whole = written.rsplit_once('.').map_or(written.as_str(), |(whole, _)| whole);
+        match below {
             below if below % 1_000_000 == 0 => write!(f, "{whole}.{:03}Z", below / 1_000_000),
             below => write!(f, "{whole}.{below:09}Z"),
         }
@@ -62,10 +63,12 @@ mod tests {
             (1_790_000_000_250_000_000, "2026-09-21T14:13:20.250Z"),
             (1_790_000_000_000_000_001, "2026-09-21T14:13:20.000000001Z"),
             (-1, "1969-12-31T23:59:59.999999999Z"),
+            (i64::MAX, "2262-04-11T23:47:16.854775807Z"),
         ] {
             let time = Timestamp(UtcTime::from_nanos(nanos));
             assert_eq!(time.to_string(), text);
             assert_eq!(serde_json::from_str::<Timestamp>(&format!("\"{text}\"")).unwrap(), time);
         }
+        assert_eq!(Timestamp(UtcTime::from_nanos(i64::MIN)).to_string(), "1677-09-21T00:12:43.145224192Z");
     }
 }
