@@ -2,7 +2,7 @@
 //! `headwater check`: whether an HLS or DASH origin, anybody's, keeps the rules; from outside, as players and caches see it.
 
 mod boxes;
-mod client;
+pub(crate) mod client;
 mod dash;
 mod hls;
 mod http;

@@ -10,7 +10,7 @@ use headwater_net::Shutdown;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{check, demo, follow, plan, push, reference, serve, shield};
+use crate::{check, demo, follow, plan, push, reference, report, serve, shield};
 
 /// Live HLS and DASH: origin, packager and shield in one program
 #[derive(Debug, Parser)]
@@ -34,6 +34,8 @@ enum Command {
     Check(check::Options),
     /// Follow and replay events, and print their schemas
     Events(follow::Options),
+    /// Report what became of an event, from what its nodes told
+    Report(report::Options),
     /// Compute the capacity that an event needs
     Plan(plan::Options),
     /// Write the generated reference into a clone of the project
@@ -48,7 +50,9 @@ impl Command {
             Self::Serve(options) => options.workers,
             Self::Shield(options) => options.workers,
             Self::Demo(options) => options.workers,
-            Self::Push(_) | Self::Check(_) | Self::Events(_) | Self::Plan(_) | Self::Reference(_) => None,
+            Self::Push(_) | Self::Check(_) | Self::Events(_) | Self::Report(_) | Self::Plan(_) | Self::Reference(_) => {
+                None
+            }
         }
     }
 }
@@ -98,6 +102,7 @@ impl Headwater {
             // Its exit code is its verdict.
             Command::Check(options) => return Ok(check::run(options, shutdown).await),
             Command::Events(options) => return follow::run(options, shutdown).await,
+            Command::Report(options) => return report::run(options, shutdown).await,
             Command::Plan(options) => plan::run(&options)?,
             Command::Reference(options) => reference::run(&options)?,
         }

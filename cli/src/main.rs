@@ -9,6 +9,7 @@ mod listen;
 mod plan;
 mod push;
 mod reference;
+mod report;
 mod serve;
 mod shield;
 
