@@ -58,7 +58,8 @@ fn essence(data: &Data) -> String {
         }
         Data::Purged(d) => format!("{} {}{}", d.by.name(), d.value, if d.soft { ", soft" } else { "" }),
         Data::Health(d) => format!(
-            "{} connections  {}  {}  {}  {}",
+            "{:<6}  {} connections  {}  {}  {}  {}",
+            d.role.name(),
             d.connections,
             rate(d.requests, d.interval_ms),
             Unit::BitsPerSecond.show(d.egress_bits_per_second),

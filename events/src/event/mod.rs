@@ -238,6 +238,7 @@ impl Data {
                 let (channel, state) = (d.channel.as_deref().unwrap_or("-"), d.state.name());
                 format!("{}/{channel}/{state}@{}", d.rule, d.window_end)
             }
+            Self::Health(d) => format!("{}/{node}@{time}", d.role.name()),
             other => format!("{node}/{}@{time}", other.channel().unwrap_or("-")),
         }
     }
