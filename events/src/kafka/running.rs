@@ -4,7 +4,7 @@
 //! It goes on for ever: brokers that are away are waited for, a client that has broken is made anew and gets what is not
 //! acknowledged once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -64,6 +64,8 @@ pub(super) struct Running {
     /// By what the log knows who holds events.
     name: String,
     flight: Flight,
+    /// Read, and not handed over yet: one place that gets free is not worth a reading.
+    read: VecDeque<Record>,
     position: Position,
     metrics: Metrics,
     /// Made once the topics are looked at.
@@ -99,6 +101,7 @@ impl Running {
             log,
             name: format!("kafka-{}", config.prefix),
             flight: Flight::from(from),
+            read: VecDeque::new(),
             position,
             metrics,
             producer: None,
@@ -127,12 +130,16 @@ impl Running {
             }
             let reached = self.hand_over().await;
             let deadline = *finish.borrow_and_update();
-            let is_done = reached == Reached::End && self.flight.is_empty();
+            let is_at_end = reached == Reached::End || self.flight.next() >= *end.borrow();
+            let is_done = is_at_end && self.flight.is_empty();
             if deadline.is_some_and(|deadline| is_done || Instant::now() >= deadline) {
                 break if is_done { 0 } else { self.left() };
             }
             tokio::select! {
-                Some(report) = self.reports.recv() => self.hear(report),
+                Some(report) = self.reports.recv() => {
+                    self.hear(report);
+                    self.hear_all();
+                }
                 // The log outlives this task: its end does not end.
                 _ = end.changed(), if reached == Reached::End => {}
                 () = std::future::ready(()), if reached == Reached::More => tokio::task::yield_now().await,
@@ -177,10 +184,9 @@ impl Running {
         if let Some(producer) = self.producer.take() {
             producer.put_away().await;
         }
-        while let Ok(report) = self.reports.try_recv() {
-            self.hear(report);
-        }
+        self.hear_all();
         self.broken = None;
+        self.read.clear();
         self.flight.rewind();
         self.look_at_topics(wait)
     }
@@ -191,21 +197,24 @@ impl Running {
             if self.producer.is_none() || self.broken.is_some() || !self.flight.has_room() {
                 return Reached::Full;
             }
-            let records = match self.log.fetch(self.flight.next(), BATCH).await {
-                Ok(records) if records.is_empty() => {
-                    // What was to be sent again may be gone.
-                    let lost = self.flight.skip_rest();
-                    self.give_up(None, Reason::Log, lost);
-                    return Reached::End;
+            if self.read.is_empty() {
+                match self.log.fetch(self.flight.next(), BATCH).await {
+                    Ok(records) => self.read = records.into(),
+                    Err(lost) => {
+                        self.lost(lost);
+                        continue;
+                    }
                 }
-                Ok(records) => records,
-                Err(lost) => {
-                    self.lost(lost);
-                    continue;
-                }
-            };
-            for record in &records {
-                if !self.hand(record) {
+            }
+            if self.read.is_empty() {
+                // What was to be sent again may be gone.
+                let lost = self.flight.skip_rest();
+                self.give_up(None, Reason::Log, lost);
+                return Reached::End;
+            }
+            while let Some(record) = self.read.pop_front() {
+                if !self.hand(&record) {
+                    self.read.push_front(record);
                     return Reached::Full;
                 }
             }
@@ -232,6 +241,12 @@ impl Running {
             }
         }
         self.broken.is_none()
+    }
+
+    fn hear_all(&mut self) {
+        while let Ok(report) = self.reports.try_recv() {
+            self.hear(report);
+        }
     }
 
     /// What became of one that was handed over.
