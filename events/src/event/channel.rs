@@ -120,7 +120,8 @@ pub enum Anchor {
     Continued,
 }
 
-/// Where a source's timeline lies on UTC: the ledger of a channel.
+/// Where a source's timeline lies on UTC: the ledger of a channel. Its event's time is where its generation begins; of the
+/// first one, where the source's zero lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TimelineAnchored {
     /// Its channel.

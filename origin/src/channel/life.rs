@@ -139,8 +139,9 @@ impl Task {
 
     /// Where the timeline lies, once that is final, and whenever it is laid anew.
     ///
-    /// The event's time is the generation's begin; of the first one, which has none that origins agree on, it is `now`.
-    pub(super) fn tell_anchored(&mut self, now: UtcTime) {
+    /// The event's time is the generation's begin; of the first one, whose begin no two origins agree on, it is where the
+    /// source's zero lies. So it is the same from a twin and after a restart.
+    pub(super) fn tell_anchored(&mut self) {
         let Some(memory) = self.assembler.memory().filter(|memory| memory.confirmed) else { return };
         let data = TimelineAnchored {
             channel: self.name(),
@@ -160,9 +161,11 @@ impl Task {
             return;
         }
         self.told.anchored = Some(data.clone());
-        let begins = memory.grid.start(memory.first, Timescale::NANOS).utc();
-        let time = if memory.generation == Generation(0) { now } else { begins };
-        self.tell(time, Data::TimelineAnchored(data));
+        let begins = match memory.generation {
+            Generation(0) => memory.anchor.offset,
+            _ => memory.grid.start(memory.first, Timescale::NANOS),
+        };
+        self.tell(begins.utc(), Data::TimelineAnchored(data));
     }
 
     /// What was published is withdrawn: the channel begins anew.

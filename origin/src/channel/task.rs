@@ -479,7 +479,7 @@ impl Task {
             }
         }
         if keep {
-            self.tell_anchored(now);
+            self.tell_anchored();
         }
         self.tell_markers();
         if keep && let (Some(ledger), Some(memory)) = (&self.context.ledger, self.assembler.memory()) {
