@@ -23,5 +23,6 @@ mod pushes;
 mod shield;
 mod state;
 mod twins;
+mod warmed;
 mod wire;
 mod xml;

@@ -14,11 +14,18 @@ const SOURCES_MAX: usize = 16;
 /// Events that are remembered.
 const EVENTS_MAX: usize = 1_024;
 
+/// A channel of a group.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Channel {
+    group: Box<str>,
+    name: Box<str>,
+}
+
 /// Which origins have ended which channels.
 #[derive(Debug, Default)]
 pub(super) struct Endings {
-    /// By group and channel; held to note one.
-    told: Mutex<HashMap<(Box<str>, Box<str>), HashSet<Source>>>,
+    /// Held to note one.
+    told: Mutex<HashMap<Channel, HashSet<Source>>>,
 }
 
 impl Endings {
@@ -28,7 +35,7 @@ impl Endings {
         if told.len() >= CHANNELS_MAX {
             told.clear();
         }
-        let sources = told.entry((group.into(), channel.into())).or_default();
+        let sources = told.entry(Channel { group: group.into(), name: channel.into() }).or_default();
         if sources.len() < SOURCES_MAX {
             sources.insert(source.clone());
         }
@@ -39,31 +46,41 @@ impl Endings {
     pub(super) fn goes_on(&self, channel: &str) {
         let mut told = self.told.lock();
         if !told.is_empty() {
-            told.retain(|(_, ended), _| &**ended != channel);
+            told.retain(|ended, _| *ended.name != *channel);
         }
     }
 }
+
+/// What tells events apart: copies have the same.
+type Name = (Source, String);
 
 /// Events that came lately.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Held to note one.
-    state: Mutex<(HashSet<(Source, String)>, VecDeque<(Source, String)>)>,
+    state: Mutex<Names>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    known: HashSet<Name>,
+    /// The oldest first.
+    order: VecDeque<Name>,
 }
 
 impl Seen {
     /// True if this one has not come before, as far as is remembered.
     pub(super) fn is_new(&self, event: &Event) -> bool {
         let name = (event.source.clone(), event.id.clone());
-        let (seen, order) = &mut *self.state.lock();
-        if !seen.insert(name.clone()) {
+        let Names { known, order } = &mut *self.state.lock();
+        if !known.insert(name.clone()) {
             return false;
         }
         order.push_back(name);
         if order.len() > EVENTS_MAX
             && let Some(oldest) = order.pop_front()
         {
-            seen.remove(&oldest);
+            known.remove(&oldest);
         }
         true
     }

@@ -211,10 +211,12 @@ impl Shield {
         let counts = &self.following.counts;
         counts.whole_after.observe(wish.told.elapsed().as_secs_f64());
         // The origin is right about its bytes whatever was told of them.
-        if !wish.digest.is_empty() && digest(whole) != *wish.digest {
-            if counts.digest_mismatches.inc() == 0 {
-                warn!(path = %wish.path, told = %wish.digest, "an object is not what its event tells: further ones are only counted");
-            }
+        if !wish.digest.is_empty() && digest(whole) != *wish.digest && counts.digest_mismatches.inc() == 0 {
+            warn!(
+                path = %wish.path,
+                told = %wish.digest,
+                "an object is not what its event tells: further ones are only counted"
+            );
         }
         Ahead::Filled
     }

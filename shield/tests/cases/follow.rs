@@ -456,7 +456,7 @@ async fn what_one_shield_purges_and_what_it_knows_of_its_origins_reach_the_other
     .await;
     let asked = Shielded::of(&origin).await;
     let from = format!("[follow]\nfrom = [\"http://{}/.headwater/events\"]\n", asked.address);
-    let follows = Shielded::start(config(&[&origin], "", &from)).await;
+    let follows = Shielded::named("other", config(&[&origin], "", &from)).await;
     assert_eq!(follows.get("/live/news/a.m4s").await.text(), "0");
     assert_eq!(follows.get("/live/news/a.m4s").await.text(), "0");
     let (status, _) = post(&asked, "purge", "", &json!({"tag": "channel:news", "soft": false})).await;

@@ -199,12 +199,20 @@ impl Shielded {
         Self::on(socket, config)
     }
 
+    /// As [`Self::start`], under a name of its own: what another of the same name published would be no news to it.
+    pub(crate) async fn named(node: &str, config: Config) -> Self {
+        let socket = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        Self::on_as(socket, config, node)
+    }
+
     /// A shield that listens on this socket.
     pub(crate) fn on(socket: TcpListener, config: Config) -> Self {
+        Self::on_as(socket, config, "test")
+    }
+
+    fn on_as(socket: TcpListener, config: Config, node: &str) -> Self {
         let shutdown = Shutdown::new();
-        // Each has a name of its own, as shields have: what one published itself is no news to it.
-        let node = socket.local_addr().expect("an address").to_string();
-        let publisher = Publisher::memory(Source::new(Role::Shield, &node));
+        let publisher = Publisher::memory(Source::new(Role::Shield, node));
         let shield =
             Shield::start(config, None, publisher.clone(), shutdown.clone()).expect("a configuration in order");
         let address = socket.local_addr().expect("an address");
