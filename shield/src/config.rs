@@ -50,6 +50,8 @@ pub struct Config {
     pub events: headwater_events::Config,
     /// Whose events are acted on, and how.
     pub follow: Follow,
+    /// Tell edges and players with each answer of a live route how loaded this shield is (CMSD-Dynamic, CTA-5006).
+    pub cmsd: bool,
     /// Other shields beside this one.
     pub siblings: Siblings,
     /// Bounds of what edges may ask for.
@@ -276,6 +278,7 @@ impl Default for Config {
             upstreams: BTreeMap::new(),
             routes: BTreeMap::new(),
             events: headwater_events::Config::default(),
+            cmsd: true,
             follow: Follow::default(),
             siblings: Siblings::default(),
             limits: Limits::default(),

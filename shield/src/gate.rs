@@ -48,6 +48,9 @@ impl Shield {
             }
             return response;
         };
+        if self.state().says_load(&route) {
+            self.cmsd.append(response.headers_mut(), waited);
+        }
         let (path, query) = (request.uri.path(), request.uri.query().unwrap_or(""));
         let class = class(path, query);
         route.counts.answered(class, response.status(), note.outcome);

@@ -16,6 +16,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use tokio::time::Instant;
 
+use crate::cmsd::DYNAMIC;
 use crate::guard::hygiene;
 use crate::handler::{KEY, Target};
 use crate::metrics::Outcome;
@@ -41,6 +42,9 @@ pub(crate) fn hit(shield: &Shield, head: &Head<'_>, answer: &mut Answer<'_>) -> 
     answer.prepared(object.prepared.get_or_init(|| Prepared::new(object.status, &object.headers)));
     answer.text(&AGE, format_args!("{}", object.policy.age(now).as_secs()));
     answer.field(&CACHE_STATUS, &cache_status::render(&Handling::Hit { ttl }, None));
+    if state.says_load(route) {
+        answer.field(&DYNAMIC, &shield.cmsd.said().hit);
+    }
     for piece in whole.pieces() {
         answer.body(piece.clone());
     }
@@ -65,6 +69,9 @@ pub(crate) fn response(shield: &Shield, request: &Parts) -> Option<Response<Body
     let mut headers = object.headers.clone();
     fields::insert_age(&mut headers, object.policy.age(now));
     cache_status::append(&mut headers, &Handling::Hit { ttl }, None);
+    if state.says_load(route) {
+        shield.cmsd.append(&mut headers, Duration::ZERO);
+    }
     *response.headers_mut() = headers;
     count(route, target, &object, whole.length_bytes());
     Some(response)

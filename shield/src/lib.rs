@@ -4,6 +4,7 @@
 
 pub mod admin;
 mod arriving;
+mod cmsd;
 pub mod config;
 mod deliveries;
 mod edge;
@@ -52,6 +53,7 @@ use tracing::warn;
 pub use config::Config;
 pub use reload::Told;
 
+use crate::cmsd::Cmsd;
 use crate::edge::Edges;
 use crate::follow::Following;
 use crate::guard::Guard;
@@ -61,7 +63,7 @@ use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::object::Object;
 use crate::reload::Checking;
-use crate::route::Routes;
+use crate::route::{Route, Routes};
 use crate::semantics::Defaults;
 use crate::store::{Memory, Purges, Resident};
 use crate::upstream::{Group, Identity, Local, Siblings};
@@ -129,6 +131,7 @@ pub struct Shield {
     disk: Option<store::Disk>,
     /// Who is told what changed.
     publisher: Publisher,
+    cmsd: Cmsd,
     /// What is known by events, and what they have begun.
     following: Following,
     shutdown: Shutdown,
@@ -162,6 +165,11 @@ impl State {
         let uncacheable = Duration::from_millis(u64::from(config.cache.uncacheable_ms));
         let guard = before.map_or_else(|| Guard::new(&config.limits), |before| before.guard.with(&config.limits));
         Ok(Self { config, routes, groups, guard, defaults, uncacheable })
+    }
+
+    /// True if answers of a route say how loaded this shield is.
+    fn says_load(&self, route: &Route) -> bool {
+        self.config.cmsd && route.settings.live
     }
 }
 
@@ -219,6 +227,7 @@ impl Shield {
                     .disk_dir
                     .as_ref()
                     .map(|dir| store::Disk::open(dir.join("objects"), cache.disk_bytes_max, &shutdown)),
+                cmsd: Cmsd::new(publisher.source().node()),
                 publisher,
                 shutdown: shutdown.clone(),
             }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tells of the shield's load: heartbeats, and congestion.
+//! Tells of the shield's load: heartbeats, congestion, and with each answer what edges need to know of it.
 
 use std::sync::Weak;
 use std::time::SystemTime;
 
-use headwater_events::event::Role;
+use headwater_events::event::{Health, Role};
 use headwater_events::load::{self, Bounds, Reading, Sampler};
 use headwater_media::UtcTime;
 use tokio::time::Instant;
@@ -22,7 +22,12 @@ pub(crate) fn sampler(shield: &Shield) -> Sampler {
 pub(crate) async fn tell(shield: Weak<Shield>, sampler: Sampler) {
     let Some(shutdown) = shield.upgrade().map(|shield| shield.shutdown.clone()) else { return };
     let now = || Some((read(&*shield.upgrade()?), UtcTime::from_system(SystemTime::now())));
-    load::run(sampler, now, |_| {}, shutdown).await;
+    let told = |health: &Health| {
+        if let Some(shield) = shield.upgrade() {
+            shield.cmsd.follow(health, &shield.state().config.events.alerts);
+        }
+    };
+    load::run(sampler, now, told, shutdown).await;
 }
 
 fn read(shield: &Shield) -> Reading {

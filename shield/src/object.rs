@@ -12,11 +12,12 @@ use futures_util::Stream;
 use headwater_net::Growing;
 use headwater_net::growing::{self, End, Failed};
 use headwater_net::h1::Prepared;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::cmsd;
 use crate::follow::Standing;
 use crate::metrics;
 use crate::semantics::Policy;
@@ -62,6 +63,8 @@ pub struct Object {
     epoch: AtomicU64,
     /// Purged softly: stale from now on.
     outdated: AtomicBool,
+    /// What servers before this one said of the transmission that brought it (CMSD-Dynamic).
+    pub(crate) hops: Option<HeaderValue>,
     /// Its head as text, from its first hit on.
     pub(crate) prepared: OnceLock<Prepared>,
 }
@@ -69,10 +72,11 @@ pub struct Object {
 impl Object {
     /// An answer with this head, whose fill began at `epoch`.
     pub fn new(head: Head, policy: Policy, content: Arc<Content>, tags: Tags, epoch: Epoch) -> Self {
-        let Head { status, headers, origin, channel, standing } = head;
+        let Head { status, mut headers, origin, channel, standing } = head;
+        let hops = cmsd::take(&mut headers);
         let (epoch, outdated) = (AtomicU64::new(epoch.0), AtomicBool::new(false));
         let prepared = OnceLock::new();
-        Self { status, headers, policy, content, origin, channel, standing, tags, epoch, outdated, prepared }
+        Self { status, headers, policy, content, origin, channel, standing, tags, epoch, outdated, hops, prepared }
     }
 
     /// Purges up to this one are known not to concern it.

@@ -11,6 +11,7 @@ use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::time::Instant;
 
+use crate::cmsd::DYNAMIC;
 use crate::metrics;
 use crate::object::Object;
 use crate::semantics::cache_status::{self, Handling};
@@ -72,6 +73,11 @@ pub(crate) async fn of_object(
     let headers = response.headers_mut();
     fields::insert_age(headers, object.policy.age(Instant::now()));
     cache_status::append(headers, handling, detail);
+    if let (Some(hops), Handling::Forwarded(_)) = (&object.hops, handling)
+        && detail != Some(ORIGIN_FAILED)
+    {
+        headers.append(DYNAMIC, hops.clone());
+    }
     response.extensions_mut().insert(Note::of(handling, object, detail));
     response
 }

@@ -9,6 +9,7 @@ mod alone;
 mod attacks;
 mod broken;
 mod cancellation;
+mod cmsd;
 #[cfg(feature = "disk")]
 mod disk;
 mod fills;

@@ -87,16 +87,10 @@ async fn origin() -> Origin {
     .await
 }
 
-fn live(origin: &Origin, more: &str) -> headwater_shield::Config {
-    let mut config = config(&[origin], "", more);
-    config.routes.get_mut("all").unwrap().live = true;
-    config
-}
-
 #[tokio::test]
 async fn what_was_delivered_adds_up_to_what_was_asked() {
     let origin = origin().await;
-    let shield = Shielded::start(live(&origin, "")).await;
+    let shield = Shielded::start(config(&[&origin], "", "")).await;
     for _ in 0..4 {
         shield.get("/live/news/v0/1.m4s").await;
     }
@@ -129,7 +123,8 @@ async fn what_was_delivered_adds_up_to_what_was_asked() {
 #[tokio::test]
 async fn what_is_refused_by_a_bound_is_told_as_that() {
     let origin = origin().await;
-    let shield = Shielded::start(live(&origin, "[limits]\nchannel_requests_per_second = 1\nchannel_burst = 2")).await;
+    let shield =
+        Shielded::start(config(&[&origin], "", "[limits]\nchannel_requests_per_second = 1\nchannel_burst = 2")).await;
     let mut refused = 0;
     for _ in 0..6 {
         refused += u64::from(shield.get("/live/news/v0/1.m4s").await.status == 429);
@@ -145,7 +140,7 @@ async fn what_is_refused_by_a_bound_is_told_as_that() {
 #[tokio::test]
 async fn the_load_adds_up_to_what_passed_through_its_sockets() {
     let origin = origin().await;
-    let shield = Shielded::start(live(&origin, "[events]\nhealth_ms = 100")).await;
+    let shield = Shielded::start(config(&[&origin], "", "[events]\nhealth_ms = 100")).await;
     for _ in 0..5 {
         assert_eq!(shield.get("/live/news/v0/1.m4s").await.status, 200);
     }
