@@ -10,7 +10,7 @@ LOCKED := $(if $(CI),--locked)
 help:
 	@echo "make demo     build, start a live channel from the sample ladder, and say where to watch it"
 	@echo "make test     set-up, check, every test"
-	@echo "make test-cluster  what of events needs three brokers, or longer"
+	@echo "make test-cluster  what of events needs three brokers, Flink, or longer"
 	@echo "make bench    what packaging, rendering and serving cost, beside ffmpeg and nginx, as a table"
 	@echo "make bench-shield  what the shield costs and how it bears trouble, beside nginx, HAProxy, Varnish, Traffic Server and Squid"
 	@echo "make load     its last part: load on a real origin process"
@@ -35,6 +35,7 @@ test: setup-test web
 
 # Apart from the others, for they are long; .ci/run runs both.
 test-cluster: setup-test web jars
+	@scripts/jars.sh flink
 	$(CARGO) build $(LOCKED) --workspace --bins --tests
 	$(CARGO) test $(LOCKED) --workspace --test e2e -- cluster:: --test-threads 1 $(CLUSTER)
 

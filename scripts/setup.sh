@@ -27,7 +27,8 @@ if [ "${1:-}" = test ]; then
   [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
   has curl || packages+=(curl)
   # Apache Kafka, a client of it that others wrote, and a judge of JSON Schemas.
-  has java || packages+=(default-jre-headless)
+  # With its compiler: the runner of analytics/ is started as source.
+  has javac || packages+=(default-jdk-headless)
   has mvn || packages+=(maven)
   has kcat || packages+=(kcat)
   python3 -c 'import jsonschema' 2>/dev/null || /usr/bin/python3 -c 'import jsonschema' 2>/dev/null || packages+=(python3 python3-jsonschema)
