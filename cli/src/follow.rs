@@ -40,3 +40,6 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> anyhow::Result<
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,7 +123,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_replay_keeps_the_pace_times_its_speed() {
         let mut pace = Pace::new(10);
-        let at = |second: i64| UtcTime::from_millis(second * 1_000);
+        let at = |second: i64| UtcTime::from_nanos(second * 1_000_000_000);
         let first = pace.due(at(100));
         assert_eq!(pace.due(at(130)) - first, Duration::from_secs(3));
         assert_eq!(pace.due(at(90)), first);
