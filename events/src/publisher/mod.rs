@@ -178,7 +178,9 @@ impl Writer {
                     failed = Some(Instant::now());
                 }
                 if self.queue.wait(RETRY) {
-                    self.queue.gave_up(batch.len());
+                    let Self { log, queue, .. } = self;
+                    drop(log);
+                    queue.gave_up(batch.len());
                     return;
                 }
             }
@@ -191,7 +193,10 @@ impl Writer {
             self.queue.wrote(batch.len());
             self.log.tick(now);
         }
-        self.log.close();
-        self.queue.ended();
+        let Self { log, queue, .. } = self;
+        log.close();
+        // NB: before the stop is told: whoever waits for it may open the folder again.
+        drop(log);
+        queue.ended();
     }
 }
