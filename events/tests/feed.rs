@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The live feed between real sockets: what is published here arrives there, once, in order, or a gap is told.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::sync::Arc;
@@ -110,7 +112,7 @@ async fn an_event_that_breaks_off_comes_whole_from_the_next_connection() {
             let length = client.read(&mut request).await.unwrap();
             server.write_all(&request[..length]).await.unwrap();
             let mut left: usize = cut;
-            let mut bytes = vec![0; 64];
+            let mut bytes = [0; 64];
             while left > 0 {
                 let room = left.min(bytes.len());
                 let Ok(read @ 1..) = server.read(&mut bytes[..room]).await else { break };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A process that publishes is killed again and again: what it has acknowledged is in the log, once, in order.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
