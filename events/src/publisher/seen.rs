@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What of media the log took lately, so that a window that is published again after a restart is not stored twice.
+//! What the log took lately that is told alike whenever it is told, so that it is not stored twice when it is published
+//! again after a restart: a window of media, an alert that is computed again.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -14,16 +15,17 @@ const REMEMBERED: usize = 131_072;
 /// Read from the log at once.
 const BATCH: usize = 1_024;
 
-/// Digests of the last events about media; as many as fit.
+/// Digests of the last of such events; as many as fit.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     digests: HashSet<u64>,
     order: VecDeque<u64>,
 }
 
-/// True for what is told alike whenever it is told: its time is the media's own.
+/// True for what is told alike whenever it is told: its time is the media's own, or a window's.
 fn is_repeatable(kind: Kind) -> bool {
-    matches!(Topic::of(kind), Topic::Segments | Topic::Timeline) || matches!(kind, Kind::Discontinuity | Kind::Marker)
+    matches!(Topic::of(kind), Topic::Segments | Topic::Timeline)
+        || matches!(kind, Kind::Discontinuity | Kind::Marker | Kind::Alert)
 }
 
 impl Seen {

@@ -188,6 +188,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::config::Config;
     use crate::event::{Role, Source};
     use crate::log::Offset;
     use crate::windows::recent::{Told, router};
@@ -196,7 +197,7 @@ mod tests {
     const RULES: fn() -> Alerts = || Alerts { requests_min: 1, lateness_ms: 1_000, ..Alerts::default() };
 
     fn publisher() -> Publisher {
-        Publisher::memory(Source::new(Role::Shield, "n"))
+        Publisher::start(&Config::default(), None, Source::new(Role::Shield, "n")).unwrap()
     }
 
     fn put(publisher: &Publisher, events: &[Event]) {
@@ -204,8 +205,12 @@ mod tests {
     }
 
     fn alert_ids(log: &Log) -> BTreeSet<String> {
-        let records = log.read(Offset(0), usize::MAX).unwrap();
-        records.iter().filter(|r| r.kind == Kind::Alert).map(|r| r.event().unwrap().id).collect()
+        let mut ids = BTreeSet::new();
+        for record in log.read(Offset(0), usize::MAX).unwrap().iter().filter(|record| record.kind == Kind::Alert) {
+            let event = record.event().unwrap();
+            assert!(ids.insert(event.id.clone()), "{event:?} is there twice");
+        }
+        ids
     }
 
     async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -214,10 +219,10 @@ mod tests {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(Duration::from_secs(600), wait).await.unwrap_or_else(|_| panic!("expected {what}"));
+        timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("expected {what}"));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_channel_that_fails_is_told_as_an_alert_and_as_rows() {
         let (publisher, shutdown) = (publisher(), Shutdown::new());
         put(&publisher, &[delivery("a", "news", 1_000, 110), delivery("b", "sport", 1_000, 10), heartbeat(12_000)]);
@@ -240,7 +245,7 @@ mod tests {
         assert_eq!(told.counts.taken, 2);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_task_that_is_killed_goes_on_and_every_event_counts_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("windows.json");
@@ -274,6 +279,9 @@ mod tests {
         let recent = task.recent();
         tokio::spawn(task.run_over(Arc::clone(one.log()), one.clone(), Shutdown::new()));
         until("all to be read", || recent.counts().taken == published).await;
+        for publisher in [&publisher, &one] {
+            publisher.flushed().await;
+        }
         assert_eq!(alert_ids(&log), alert_ids(one.log()));
         assert!(alert_ids(&log).len() > 8);
     }
