@@ -198,6 +198,7 @@ async fn what_is_not_understood_is_refused_with_what_was_expected() {
     }
     let (head, text) = node.ask("GET", "/events/schemas/part.ready.json").await;
     assert!(head.contains("application/schema+json") && text.contains("\"sequence\""), "{head}{text}");
+    assert_eq!(text, headwater_events::schema::text(headwater_events::Kind::PartReady));
     let (head, _) = node.ask("GET", "/events/schemas/part.reddy.json").await;
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
 }

@@ -7,9 +7,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, bail};
 use headwater_events::event::Kinds;
 use headwater_events::feed::{self, Since};
-use headwater_events::kafka::{self, Reading, Start, Until};
 use headwater_events::log::{Archive, Offset};
-use headwater_events::{Arrival, Event, Filter, Follow, Position, config};
+use headwater_events::{Arrival, Event, Filter, Follow, Position};
 use headwater_media::UtcTime;
 use headwater_net::Shutdown;
 use tokio::sync::mpsc;
@@ -116,6 +115,7 @@ impl Options {
         Ok(Input { follow, ends_by, first, to })
     }
 
+    #[cfg(feature = "kafka")]
     fn from_kafka(
         &self,
         bootstrap: &str,
@@ -124,6 +124,9 @@ impl Options {
         is_past: bool,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Follow> {
+        use headwater_events::config;
+        use headwater_events::kafka::{self, Reading, Start, Until};
+
         let config = config::Kafka {
             bootstrap: bootstrap.to_owned(),
             prefix: self.prefix.clone(),
@@ -142,6 +145,10 @@ impl Options {
             (true, Some(to)) => Until::Time(later(to)),
         };
         Ok(kafka::follow(&config, Reading { filter: self.filter(), start, until }, shutdown)?)
+    }
+    #[cfg(not(feature = "kafka"))]
+    fn from_kafka(&self, _: &str, _: Since, _: Option<UtcTime>, _: bool, _: &Shutdown) -> anyhow::Result<Follow> {
+        bail!("expected a build with the feature kafka: this program has none of it")
     }
 }
 

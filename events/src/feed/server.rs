@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use super::follower::{self, Follower};
 use super::query::Query;
 use super::{LOG, Since};
-use crate::event::{Data, Kind};
+use crate::event::Kind;
 use crate::log::{Log, Offset};
 use crate::metrics::Metrics;
 use crate::publisher::Publisher;
@@ -116,7 +116,7 @@ async fn schema(Path(file): Path<String>, method: Method) -> Response<Body> {
     let Some(kind) = file.strip_suffix(".json").and_then(Kind::named) else {
         return answer(StatusCode::NOT_FOUND, TEXT, "expected a type of events and .json\n".to_owned());
     };
-    answer(StatusCode::OK, SCHEMA, Data::schema(kind).to_value().to_string())
+    answer(StatusCode::OK, SCHEMA, crate::schema::text(kind))
 }
 
 /// The answer to whatever is not GET or HEAD.
