@@ -119,6 +119,11 @@ mod tests {
     }
 
     #[test]
+    fn the_command_line_is_well_formed() {
+        Headwater::command().debug_assert();
+    }
+
+    #[test]
     fn every_verb_and_option_is_in_the_page() {
         let page = page();
         for expected in

@@ -28,6 +28,7 @@ const DISORDER: Duration = Duration::from_secs(60);
 
 /// Where from, and which.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Options {
     /// A node's feed
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080", conflicts_with_all = ["log", "kafka"])]
