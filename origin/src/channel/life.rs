@@ -7,7 +7,7 @@ use headwater_events::event::{
     SourceSwitched, TimelineAnchored, Timestamp,
 };
 use headwater_manifests::bitrate::quantise;
-use headwater_media::{Generation, Kind, MediaDuration, SegmentNumber, Timescale, Track, TrackId, UtcTime, path};
+use headwater_media::{Generation, Kind, MediaDuration, SegmentNumber, Timescale, TrackId, UtcTime, path};
 use headwater_packager::timeline::Defect;
 use headwater_packager::timeline::anchor::Basis;
 
@@ -46,7 +46,7 @@ impl Task {
             return;
         }
         let view = self.channel.view();
-        let best = |kind| view.ladder.of(kind).map(|track: &std::sync::Arc<Track>| track.peak_bitrate).max();
+        let best = |kind| view.ladder.of(kind).map(|track| track.peak_bitrate).max();
         let best: u64 = [Kind::Video, Kind::Audio].into_iter().filter_map(best).sum();
         let data = ChannelStarted {
             channel: self.name(),
