@@ -20,7 +20,7 @@ pub struct Config {
     /// A folder for the log; none: `events` below `data_dir`, and without that in memory, where it ends with the process.
     #[schema(value_type = Option<String>, example = "/var/lib/headwater/events")]
     pub dir: Option<PathBuf>,
-    /// Bytes of the log; its oldest events leave first. In memory it has 33554432 at most.
+    /// Bytes of the log; its oldest events leave first, and before that the `part.ready` of its older half. In memory it has 33554432 at most.
     pub log_bytes_max: u64,
     /// How long an event stays in the log, in seconds.
     pub log_seconds: u32,
@@ -130,7 +130,7 @@ impl Default for Config {
         Self {
             node: None,
             dir: None,
-            log_bytes_max: 256 << 20,
+            log_bytes_max: 1 << 30,
             log_seconds: 86_400,
             sync: Sync::Never,
             queue_max: 65_536,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What leaves the log, and what may not yet.
 //!
-//! Whole files leave, the oldest first, by bytes and by age. A follower with a place of its own, as the one that hands
+//! Whole files leave, the oldest first, by bytes and by age; before that the older half of a full log is left without
+//! `part.ready`. A follower with a place of its own, as the one that hands
 //! events to Kafka, holds what it has not handed on, up to a bound of its own; past that the oldest `part.ready` are
 //! dropped, file by file, and a file as a whole only when no `part.ready` is left.
 
@@ -137,6 +138,7 @@ impl Log {
         for (name, hold) in held {
             self.shed(files, &name, hold, now)?;
         }
+        self.thin_old(files)?;
         loop {
             let mut shared = self.shared.lock();
             let least = shared.holds.least();
@@ -149,6 +151,28 @@ impl Log {
             let leaving = listing.sealed.remove(0).volume;
             drop(shared);
             folder::remove(&leaving.path);
+        }
+    }
+
+    /// A log that is full keeps its oldest files without their `part.ready`, which are most of it and worth least when
+    /// they are old: what is whole takes half of the room at most.
+    fn thin_old(&self, files: &Files) -> io::Result<()> {
+        loop {
+            let place = {
+                let shared = self.shared.lock();
+                let Some(listing) = &shared.listing else { return Ok(()) };
+                if listing.total() <= self.settings.bytes_max {
+                    return Ok(());
+                }
+                let mut whole = listing.sealed.iter().enumerate().filter(|(_, sealed)| !sealed.is_without_parts);
+                let oldest = whole.clone().map(|(place, _)| place).next();
+                let bytes: u64 = whole.by_ref().map(|(_, sealed)| sealed.bytes).sum();
+                let least = shared.holds.least();
+                oldest.filter(|place| bytes > self.settings.bytes_max / 2 && listing.end_of(*place) <= least)
+            };
+            let Some(place) = place else { return Ok(()) };
+            // They leave in their time: nobody has dropped them.
+            self.thin(files, place, Offset(u64::MAX))?;
         }
     }
 
