@@ -26,7 +26,7 @@ fi
 features=()
 if ! [ -e /usr/include/openssl/ssl.h ] && ! pkg-config --exists openssl 2>/dev/null; then
   echo "demo: no headers of OpenSSL here, going on without TLS to Kafka: install libssl-dev and pkg-config"
-  features=(--no-default-features --features kafka)
+  features=(--no-default-features)
 fi
 echo "demo: compiling headwater (some minutes the first time)"
 $cargo build --release --package headwater ${features[@]+"${features[@]}"}

@@ -207,10 +207,42 @@ impl Config {
         least("log_bytes_max", self.log_bytes_max, 1 << 20, "1048576 bytes or more")?;
         least("log_seconds", u64::from(self.log_seconds), 1, "1 second or more")?;
         least("queue_max", self.queue_max as u64, 16, "16 or more")?;
+        if let Some(kafka) = &self.kafka {
+            kafka.check().map_err(|error| error.below(name))?;
+        }
         if let Some(webhook) = &self.webhook {
             webhook.check().map_err(|error| error.below(name))?;
         }
         self.alerts.check().map_err(|error| error.below(name))
+    }
+}
+
+impl Kafka {
+    fn check(&self) -> Result<(), Error> {
+        if self.bootstrap.trim().is_empty() {
+            return Err(Error::value("kafka.bootstrap", "brokers, host:port separated by commas", &self.bootstrap));
+        }
+        // What a topic may be called, with the longest of our names behind it.
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if !(1..=200).contains(&self.prefix.len()) || !self.prefix.chars().all(is_name) {
+            return Err(Error::value("kafka.prefix", "1 to 200 letters, digits, '.', '_' or '-'", &self.prefix));
+        }
+        if !(1..=10_000).contains(&self.partitions) {
+            return Err(Error::value("kafka.partitions", "1 to 10000", &self.partitions));
+        }
+        if !(1..=100).contains(&self.replicas) {
+            return Err(Error::value("kafka.replicas", "1 to 100", &self.replicas));
+        }
+        if self.outbox_bytes_max < 1 << 20 {
+            return Err(Error::value("kafka.outbox_bytes_max", "1048576 bytes or more", &self.outbox_bytes_max));
+        }
+        if !["lz4", "zstd", "none"].contains(&self.compression.as_str()) {
+            return Err(Error::value("kafka.compression", "lz4, zstd or none", &self.compression));
+        }
+        if self.linger_ms > 1_000 {
+            return Err(Error::value("kafka.linger_ms", "0 to 1000 milliseconds", &self.linger_ms));
+        }
+        Ok(())
     }
 }
 
@@ -265,6 +297,26 @@ mod tests {
             assert!(check(window, slide).unwrap_err().contains("events.alerts.slide_seconds"), "{window} {slide}");
         }
         assert!(check(0, 1).unwrap_err().contains("events.alerts.window_seconds"));
+    }
+
+    #[test]
+    fn what_kafka_would_refuse_is_refused_before() {
+        let good = Kafka { bootstrap: "a:9092".to_owned(), ..Kafka::default() };
+        let check =
+            |kafka| Config { kafka: Some(kafka), ..Config::default() }.check("events").map_err(|e| e.to_string());
+        check(good.clone()).unwrap();
+        for (key, bad) in [
+            ("bootstrap", Kafka::default()),
+            ("prefix", Kafka { prefix: "a/b".to_owned(), ..good.clone() }),
+            ("partitions", Kafka { partitions: 0, ..good.clone() }),
+            ("replicas", Kafka { replicas: 0, ..good.clone() }),
+            ("outbox_bytes_max", Kafka { outbox_bytes_max: 0, ..good.clone() }),
+            ("compression", Kafka { compression: "gzip".to_owned(), ..good.clone() }),
+            ("linger_ms", Kafka { linger_ms: 60_000, ..good.clone() }),
+        ] {
+            let error = check(bad).unwrap_err();
+            assert!(error.contains(&format!("events.kafka.{key}")), "{error}");
+        }
     }
 
     #[test]

@@ -27,9 +27,9 @@ type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 /// A mock of `brokers` with the topics of the prefix `headwater`, six partitions each.
 fn cluster(brokers: i32) -> (Cluster, config::Kafka) {
-    let cluster = MockCluster::new(brokers).unwrap();
+    let cluster = MockCluster::new(brokers).expect("a mock");
     for topic in ["segments", "control", "health", "timeline"] {
-        cluster.create_topic(&format!("headwater.{topic}"), 6, 1).unwrap();
+        cluster.create_topic(&format!("headwater.{topic}"), 6, 1).expect("a topic");
     }
     let config = config::Kafka { bootstrap: cluster.bootstrap_servers(), ..config::Kafka::default() };
     (cluster, config)
@@ -83,15 +83,13 @@ fn publish(publisher: &Publisher, numbers: std::ops::Range<u64>) {
 
 fn read_all(config: &config::Kafka, shutdown: &Shutdown) -> Follow {
     let reading = Reading { filter: Filter::default(), start: Start::Beginning, until: Until::Stopped };
-    follow(config, reading, shutdown).unwrap()
+    follow(config, reading, shutdown).expect("a client")
 }
 
-async fn next_event(follow: &mut Follow) -> (Event, headwater_events::Position) {
-    loop {
-        match tokio::time::timeout(SOON, follow.next()).await.expect("events in time").expect("no end") {
-            Arrival::Event(event, position) => return (*event, position),
-            Arrival::Gap => panic!("a gap"),
-        }
+async fn next_event(follow: &mut Follow) -> Event {
+    match tokio::time::timeout(SOON, follow.next()).await.expect("events in time").expect("no end") {
+        Arrival::Event(event, _) => *event,
+        Arrival::Gap => panic!("a gap"),
     }
 }
 
@@ -99,7 +97,7 @@ async fn next_event(follow: &mut Follow) -> (Event, headwater_events::Position) 
 async fn parts_by_track(follow: &mut Follow, count: usize) -> BTreeMap<String, Vec<u64>> {
     let (mut seen, mut tracks) = (BTreeSet::new(), BTreeMap::<String, Vec<u64>>::new());
     while seen.len() < count {
-        let (event, _) = next_event(follow).await;
+        let event = next_event(follow).await;
         if let (true, Data::PartReady(part)) = (seen.insert(event.id.clone()), event.data) {
             tracks.entry(part.track).or_default().push(part.sequence);
         }
@@ -126,7 +124,7 @@ async fn until(is_so: impl Fn() -> bool) {
 /// The sink of `publisher` over `config`, and what it counts.
 fn sink(config: &config::Kafka, publisher: &Publisher, folder: Option<&Path>) -> (Sink, Metrics) {
     let metrics = Metrics::default();
-    (Sink::start(config, Arc::clone(publisher.log()), folder, metrics.clone()).unwrap(), metrics)
+    (Sink::start(config, Arc::clone(publisher.log()), folder, metrics.clone()).expect("a client"), metrics)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
