@@ -32,7 +32,7 @@ fn live(origin: &Origin, more: &str) -> Config {
 
 /// The members of the list, in order.
 fn members(headers: &HeaderMap) -> Vec<String> {
-    let lines = headers.get_all("cmsd-dynamic").iter().map(|line| line.to_str().unwrap());
+    let lines = headers.get_all("cmsd-dynamic").iter().map(|line| line.to_str().expect("text"));
     lines.flat_map(|line| line.split(", ")).map(str::to_owned).collect()
 }
 
@@ -42,7 +42,7 @@ fn own_delay(got: &Got) -> Duration {
     assert_eq!(members[..2], ["\"far\";rd=1", "\"near\";rd=2;du"], "what was said before comes first, and whole");
     assert_eq!(members.len(), 3);
     let delay = members[2].strip_prefix("\"test\";rd=").unwrap_or_else(|| panic!("{members:?}"));
-    Duration::from_millis(delay.parse().unwrap())
+    Duration::from_millis(delay.parse().expect("milliseconds"))
 }
 
 #[tokio::test]

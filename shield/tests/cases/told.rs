@@ -26,7 +26,7 @@ impl Sums {
             Data::Delivery(told) => {
                 let begin = event.time.0.millis();
                 assert_eq!((begin % 1_000, told.interval_ms % 1_000), (0, 0), "intervals are whole seconds of UTC");
-                let interval_ms = i64::try_from(told.interval_ms).expect("a short interval");
+                let interval_ms = i64::try_from(told.interval_ms).expect("seconds");
                 let before = self.ends.insert(told.channel.clone(), begin + interval_ms);
                 assert!(before.is_none_or(|end| end <= begin), "no second is told of twice");
                 match self.deliveries.get_mut(&told.channel) {
