@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
+use headwater_events::config;
 use headwater_events::event::Kinds;
 use headwater_events::feed::{self, Since};
+use headwater_events::kafka::{self, Reading, Start, Until};
 use headwater_events::log::{Archive, Offset};
 use headwater_events::{Arrival, Event, Filter, Follow, Position};
 use headwater_media::UtcTime;
@@ -101,7 +103,7 @@ impl Options {
             let archive = Archive::open(dir).with_context(|| format!("expected a log in {}", dir.display()))?;
             (from_folder(archive, self.filter(), since, to.map(later), is_past), Ends::Itself)
         } else if let Some(bootstrap) = &self.kafka {
-            (self.from_kafka(bootstrap, since, to, is_past, shutdown)?, Ends::Itself)
+            (self.brokers(bootstrap, since, to, is_past, shutdown)?, Ends::Itself)
         } else {
             if is_past {
                 answers(&self.url).await?;
@@ -116,8 +118,8 @@ impl Options {
         Ok(Input { follow, ends_by, first, to })
     }
 
-    #[cfg(feature = "kafka")]
-    fn from_kafka(
+    /// Follows the brokers.
+    fn brokers(
         &self,
         bootstrap: &str,
         since: Since,
@@ -125,9 +127,6 @@ impl Options {
         is_past: bool,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Follow> {
-        use headwater_events::config;
-        use headwater_events::kafka::{self, Reading, Start, Until};
-
         let config = config::Kafka {
             bootstrap: bootstrap.to_owned(),
             prefix: self.prefix.clone(),
@@ -146,10 +145,6 @@ impl Options {
             (true, Some(to)) => Until::Time(later(to)),
         };
         Ok(kafka::follow(&config, Reading { filter: self.filter(), start, until }, shutdown)?)
-    }
-    #[cfg(not(feature = "kafka"))]
-    fn from_kafka(&self, _: &str, _: Since, _: Option<UtcTime>, _: bool, _: &Shutdown) -> anyhow::Result<Follow> {
-        bail!("expected a build with the feature kafka: this program has none of it")
     }
 }
 

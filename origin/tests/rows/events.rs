@@ -47,8 +47,11 @@ fn end(start: UtcTime, duration_ns: u64) -> UtcTime {
     start + Duration::from_nanos(duration_ns)
 }
 
+/// Track, segment, part.
+type Place<'a> = (&'a str, u64, Option<u32>);
+
 /// A part's or a segment's place in its track, its end as its event tells it, and as its numbers do.
-fn place(event: &Event) -> Option<((&str, u64, Option<u32>), UtcTime, UtcTime)> {
+fn place(event: &Event) -> Option<(Place<'_>, UtcTime, UtcTime)> {
     match &event.data {
         Data::PartReady(d) => Some(((&d.track, d.sequence, Some(d.part)), event.time.0, end(d.start.0, d.duration_ns))),
         Data::SegmentReady(d) => Some(((&d.track, d.sequence, None), event.time.0, end(d.start.0, d.duration_ns))),
