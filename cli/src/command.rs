@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The command line: one verb per file.
 
+mod reference;
+
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -10,7 +12,7 @@ use headwater_net::Shutdown;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::{check, demo, follow, plan, push, reference, report, serve, shield};
+use crate::{check, demo, follow, plan, push, report, serve, shield};
 
 /// Live HLS and DASH: origin, packager and shield in one program
 #[derive(Debug, Parser)]

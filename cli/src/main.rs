@@ -8,7 +8,6 @@ mod follow;
 mod listen;
 mod plan;
 mod push;
-mod reference;
 mod report;
 mod serve;
 mod shield;
