@@ -10,6 +10,11 @@ impl Sorted {
         Self(values)
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The value below which this share of them lies, 0 of none.
     pub(crate) fn at(&self, share: f64) -> f64 {
         let last = self.0.len().saturating_sub(1);

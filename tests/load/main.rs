@@ -7,6 +7,7 @@
 //! clock. Where a peer does the same job it runs in the same minutes, so that their ratio holds on a busy machine too.
 
 mod encoder;
+mod events;
 mod figures;
 mod origin;
 mod peers;
@@ -46,6 +47,9 @@ async fn run(mut arguments: impl Iterator<Item = String>) -> std::process::ExitC
     }
     if wanted("serve") {
         serve(&program).await;
+    }
+    if wanted("events") {
+        events::run(&program).await;
     }
     std::process::ExitCode::SUCCESS
 }

@@ -17,17 +17,21 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Starts one that takes any push, with segments of so many seconds; `defaults` are more lines of that table.
-    pub(crate) async fn start(program: &str, segment_seconds: u32, defaults: &str) -> Self {
+    /// Starts one that takes any push, with segments of so many seconds; `more` is what its configuration ends with:
+    /// lines of the defaults, then other tables.
+    pub(crate) async fn start(program: &str, segment_seconds: u32, more: &str) -> Self {
+        Self::start_as(Command::new(program), segment_seconds, more).await
+    }
+
+    /// As [`Self::start`], by a command that runs the program.
+    pub(crate) async fn start_as(mut command: Command, segment_seconds: u32, more: &str) -> Self {
         let port = free_port();
         let config = std::env::temp_dir().join(format!("headwater-load-{port}.toml"));
-        let text = format!(
-            "channels_from_push = true\n[defaults]\nsegment_ms = {segment_seconds}000\npart_ms = 200\n{defaults}"
-        );
+        let text =
+            format!("channels_from_push = true\n[defaults]\nsegment_ms = {segment_seconds}000\npart_ms = 200\n{more}");
         std::fs::write(&config, text).expect("a scratch file");
-        let mut command = Command::new(program);
         command.args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--config"]).arg(&config);
-        let process = Process::start(command.env("RUST_LOG", "error")).unwrap_or_else(|e| panic!("{program}: {e}"));
+        let process = Process::start(command.env("RUST_LOG", "error")).unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             assert!(Instant::now() < deadline, "the origin does not listen");

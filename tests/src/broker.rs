@@ -248,10 +248,14 @@ fn java(class: &str, options: &[&str]) -> Command {
 /// # Panics
 /// If they were not fetched.
 pub fn jars(name: &str) -> PathBuf {
+    find_jars(name).unwrap_or_else(|| panic!("expected jars/{name} in the target folder: run scripts/jars.sh {name}"))
+}
+
+/// As [`jars`]; `None` if they were not fetched.
+pub fn find_jars(name: &str) -> Option<PathBuf> {
     // Programs and tests lie in `debug` or `dist` of the target folder, tests one folder deeper.
     let own = std::env::current_exe().expect("the path of this program");
-    let folder = own.ancestors().map(|up| up.join("jars").join(name)).find(|folder| folder.join("pom.xml").exists());
-    folder.unwrap_or_else(|| panic!("expected jars/{name} in the target folder: run scripts/jars.sh {name}"))
+    own.ancestors().map(|up| up.join("jars").join(name)).find(|folder| folder.join("pom.xml").exists())
 }
 
 fn free_ports(count: usize) -> Vec<u16> {

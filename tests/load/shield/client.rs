@@ -37,6 +37,8 @@ pub(crate) struct Answer {
     pub(crate) last: Instant,
     pub(crate) body_bytes: u64,
     pub(crate) body: Vec<u8>,
+    /// What the nearest cache says that it did (Cache-Status, RFC 9211), in small letters; empty if it does not.
+    pub(crate) cache_status: String,
 }
 
 /// Why there is no right answer.
@@ -83,6 +85,27 @@ pub(crate) struct Connection {
 }
 
 const READ_BYTES: usize = 64 * 1024;
+/// Whom every client asks for.
+pub(crate) const HOST: &str = "shield.example";
+
+/// The head of an answer, in small letters.
+struct Head(String);
+
+impl Head {
+    fn line(&self) -> &str {
+        self.0.lines().next().unwrap_or_default()
+    }
+
+    fn status(&self) -> &str {
+        self.line().split(' ').nth(1).unwrap_or_default()
+    }
+
+    /// What the last of all caches, the nearest, says.
+    fn cache_status(&self) -> &str {
+        let fields = self.0.lines().filter_map(|line| line.strip_prefix("cache-status:"));
+        fields.last().and_then(|field| field.rsplit(',').next()).unwrap_or_default().trim()
+    }
+}
 
 impl Connection {
     pub(crate) async fn open(port: u16) -> std::io::Result<Self> {
@@ -113,10 +136,34 @@ impl Connection {
 
     /// Asks, reads and checks. After an error the connection is of no more use.
     pub(crate) async fn get(&mut self, path: &str, want: Want) -> Result<Answer, Error> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: shield.example\r\n\r\n");
+        let head = self.ask(path).await?;
+        if head.status() != "200" {
+            return Err(Error::Status(head.line().to_owned()));
+        }
+        self.body(&head, want).await
+    }
+
+    /// As [`Self::get`]; `None` if nothing is there.
+    pub(crate) async fn find(&mut self, path: &str) -> Result<Option<Answer>, Error> {
+        let head = self.ask(path).await?;
+        match head.status() {
+            "200" => self.body(&head, Want::Body).await.map(Some),
+            "404" => self.body(&head, Want::Body).await.map(|_| None),
+            _ => Err(Error::Status(head.line().to_owned())),
+        }
+    }
+
+    async fn ask(&mut self, path: &str) -> Result<Head, Error> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
         self.stream.write_all(request.as_bytes()).await?;
-        let mut framing = self.head().await?;
-        let mut answer = Answer { first: Instant::now(), last: Instant::now(), body_bytes: 0, body: Vec::new() };
+        self.head().await
+    }
+
+    async fn body(&mut self, head: &Head, want: Want) -> Result<Answer, Error> {
+        let mut framing = Framing::of(&head.0).ok_or(Error::Framing)?;
+        let now = Instant::now();
+        let cache_status = head.cache_status().to_owned();
+        let mut answer = Answer { first: now, last: now, body_bytes: 0, body: Vec::new(), cache_status };
         let mut unread = std::mem::take(&mut self.unread);
         let mut at = 0;
         loop {
@@ -155,7 +202,7 @@ impl Connection {
         }
     }
 
-    async fn head(&mut self) -> Result<Framing, Error> {
+    async fn head(&mut self) -> Result<Head, Error> {
         let mut unread = std::mem::take(&mut self.unread);
         let end = loop {
             if let Some(end) = unread.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -165,14 +212,10 @@ impl Connection {
                 return Err(Error::Short { have_bytes: 0 });
             }
         };
-        let head = String::from_utf8_lossy(&unread[..end]).to_ascii_lowercase();
-        if !head.starts_with("http/1.1 200") {
-            return Err(Error::Status(head.lines().next().unwrap_or_default().to_owned()));
-        }
-        let framing = Framing::of(&head).ok_or(Error::Framing)?;
+        let head = Head(String::from_utf8_lossy(&unread[..end]).to_ascii_lowercase());
         unread.drain(..end + 4);
         self.unread = unread;
-        Ok(framing)
+        Ok(head)
     }
 
     async fn read(&mut self, unread: &mut Vec<u8>) -> std::io::Result<usize> {

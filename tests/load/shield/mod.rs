@@ -20,7 +20,8 @@ mod memory;
 mod origin;
 mod pattern;
 mod server;
-mod table;
+pub(crate) mod table;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -43,7 +44,7 @@ impl Rig {
     }
 }
 
-const SCENARIOS: [&str; 6] = ["hits", "flash", "live", "blocked", "failover", "memory"];
+const SCENARIOS: [&str; 7] = ["hits", "flash", "live", "blocked", "failover", "memory", "warm"];
 
 /// `shield [PROGRAM] [SCENARIO or SERVER]…`; `shield origin PORT` and `shield bare PORT` are its own children.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> ExitCode {
@@ -82,7 +83,8 @@ async fn all(rig: &Rig, scenarios: &[&str]) {
             "live" => live::run(rig).await,
             "blocked" => blocked::run(rig).await,
             "failover" => failover::run(rig).await,
-            _ => memory::run(rig).await,
+            "memory" => memory::run(rig).await,
+            _ => warm::run(rig).await,
         }
     }
 }

@@ -6,10 +6,15 @@ pub(crate) struct Table;
 
 impl Table {
     pub(crate) fn new(title: &str, said: &str, columns: &[&str]) -> Self {
+        Self::of("server", title, said, columns)
+    }
+
+    /// One whose rows are something else than servers.
+    pub(crate) fn of(rows: &str, title: &str, said: &str, columns: &[&str]) -> Self {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split_whitespace().next().unwrap_or("unknown");
         println!("\n### {title}\n\n{said} The machine's load before: {load}.\n");
-        println!("| server | {} |", columns.join(" | "));
+        println!("| {rows} | {} |", columns.join(" | "));
         println!("|---{}|", "|---:".repeat(columns.len()));
         Self
     }

@@ -69,6 +69,8 @@ pub(crate) struct Site<'a> {
     pub(crate) answer_within: Duration,
     /// TLS beside plain HTTP.
     pub(crate) certificate: Option<&'a Certificate>,
+    /// The shield fetches all that the origins' events tell of.
+    pub(crate) follows: bool,
 }
 
 impl<'a> Site<'a> {
@@ -79,6 +81,7 @@ impl<'a> Site<'a> {
             memory_bytes: 256 << 20,
             answer_within: Duration::from_secs(30),
             certificate: None,
+            follows: false,
         }
     }
 }

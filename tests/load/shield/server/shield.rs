@@ -20,6 +20,9 @@ pub(super) fn start(site: &Site<'_>, scratch: Scratch, tls: bool) -> Result<Star
         origins.join(", "),
         if site.origins.len() > 1 { "identical = true\n" } else { "" }
     );
+    if site.follows {
+        text += &format!("[follow]\nfrom = [{}]\nprefetch = \"all\"\n", origins.join(", "));
+    }
     let path = scratch.write("shield.toml", &text);
     let mut command = Core::Server.command(program);
     command.args(["shield", "--workers", "1", "--config"]).arg(path).env("RUST_LOG", "error");
