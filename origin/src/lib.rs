@@ -89,6 +89,7 @@ pub struct Origin {
     texts: cmsd::Texts,
     /// Request bodies of encoders that are open.
     bodies: AtomicUsize,
+    told: ingest::Told,
 }
 
 impl Origin {
@@ -124,6 +125,7 @@ impl Origin {
             nonces: Nonces::new(),
             texts,
             bodies: AtomicUsize::new(0),
+            told: ingest::Told::default(),
         });
         tokio::spawn(measure(Arc::clone(&memory), origin.context.clone()));
         for (name, settings) in &origin.config().channels {
@@ -141,6 +143,11 @@ impl Origin {
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
+    }
+
+    /// Waits for the log of events before an encoder of `channel` is answered.
+    pub(crate) async fn tell_of(&self, channel: &Channel) {
+        self.told.wait(channel, &self.context.publisher, &self.context.metrics.ingest_unlogged).await;
     }
 
     /// What viewers fetch is for shields alone.

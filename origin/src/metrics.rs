@@ -127,6 +127,8 @@ pub struct Metrics {
     pub ingest_bytes: Family<ChannelLabel, Counter>,
     /// Ingest requests refused, by reason.
     pub ingest_refused: Family<DefectLabel, Counter>,
+    /// Pushes answered before the log of events had what they published.
+    pub ingest_unlogged: Counter,
     /// Open request bodies of encoders.
     pub ingest_open: Family<ChannelLabel, Gauge>,
     /// How late media comes.
@@ -198,6 +200,7 @@ impl Metrics {
             declared: Vec::new(),
             ingest_bytes: Family::default(),
             ingest_refused: Family::default(),
+            ingest_unlogged: Counter::default(),
             ingest_open: Family::default(),
             ingest_lag: Family::default(),
             drift_seconds: Family::default(),
@@ -225,6 +228,13 @@ impl Metrics {
             DEFECT,
             "Ingest requests refused, by reason; those of no known channel have none",
             this.ingest_refused.clone(),
+        );
+        d.add(
+            "ingest_unlogged",
+            None,
+            &[],
+            "Pushes answered before the log of events had what they published: it cannot be written, or is slow",
+            this.ingest_unlogged.clone(),
         );
         d.add(
             "ingest_open_bodies",

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 
@@ -14,6 +15,7 @@ use crate::harness::{SOON, until};
 pub(crate) struct Feed {
     curl: Child,
     events: Arc<Mutex<Vec<Value>>>,
+    reading: JoinHandle<()>,
 }
 
 impl Feed {
@@ -25,19 +27,24 @@ impl Feed {
         let lines = BufReader::new(curl.stdout.take().expect("piped")).lines();
         let events = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&events);
-        std::thread::spawn(move || {
+        let reading = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let Some(json) = line.strip_prefix("data: ") else { continue };
                 let event = serde_json::from_str(json).expect("an event is JSON on one line");
                 noted.lock().unwrap_or_else(PoisonError::into_inner).push(event);
             }
         });
-        Self { curl, events }
+        Self { curl, events, reading }
     }
 
     /// What has come so far.
     pub(crate) fn events(&self) -> Vec<Value> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The server has ended it, and all that came has been read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.reading.is_finished()
     }
 
     /// Waits for the first event that `wanted` accepts.

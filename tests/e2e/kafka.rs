@@ -26,7 +26,7 @@ fn publisher(folder: &Scratch) -> Publisher {
     Publisher::start(&config, Some(&folder.path), Source::new(Role::Origin, "a")).expect("a log")
 }
 
-fn on_this_thread<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn on_this_thread<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Runtime::new().expect("a runtime").block_on(future)
 }
 

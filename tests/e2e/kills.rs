@@ -13,15 +13,23 @@ const TRACKS: [&str; 2] = ["v0", "a0"];
 const KILLS: u32 = 5;
 
 /// xorshift: moments that a failed run can be repeated with.
-struct Moments(u64);
+pub(crate) struct Moments(pub(crate) u64);
 
 impl Moments {
-    fn next(&mut self, at_most: Duration) -> Duration {
+    pub(crate) fn next(&mut self, at_most: Duration) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         Duration::from_millis(self.0 % u64::try_from(at_most.as_millis()).expect("short"))
     }
+}
+
+/// That of the environment, to repeat a run, or one of this moment.
+pub(crate) fn seed() -> u64 {
+    std::env::var("HEADWATER_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        u64::from(now.subsec_nanos()) | 1
+    })
 }
 
 fn list(origin: &Headwater, track: &str) -> Option<Playlist> {
@@ -32,10 +40,7 @@ fn list(origin: &Headwater, track: &str) -> Option<Playlist> {
 #[test]
 fn an_origin_killed_at_any_moment_goes_on_where_it_was() {
     let kills = std::env::var("HEADWATER_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
-    let seed = std::env::var("HEADWATER_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-        u64::from(now.subsec_nanos()) | 1
-    });
+    let seed = seed();
     println!("HEADWATER_SEED={seed}");
     let mut moments = Moments(seed);
     let (disk, port) = (Scratch::new("kills"), free_port());

@@ -2,6 +2,7 @@
 //! The product as its users meet it: real processes, encoders, players; nothing in between is replaced.
 
 mod abuse;
+mod acknowledged;
 mod analytics;
 mod audit;
 mod boxes;

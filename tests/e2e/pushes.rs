@@ -368,14 +368,14 @@ fn our_own_push_in_bursts() {
 }
 
 /// A track of the sample ladder, its loop moved to begin at `start` seconds of Unix time.
-fn sample(file: &str, scale: u64, start: u64) -> Pieces {
+pub(crate) fn sample(file: &str, scale: u64, start: u64) -> Pieces {
     let bytes = std::fs::read(project(&format!("cli/assets/ladder/{file}"))).expect("the sample ladder");
     let mut pieces = Pieces::of(&bytes);
     pieces.shift(i64::try_from(start * scale).expect("this century"));
     pieces
 }
 
-fn seconds_now() -> u64 {
+pub(crate) fn seconds_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs()
 }
 

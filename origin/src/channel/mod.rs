@@ -93,6 +93,8 @@ pub enum Command {
     HintAnchor(MediaTime),
     /// Nothing will follow: playlists get their end.
     End,
+    /// Say when everything before is carried out.
+    CaughtUp(tokio::sync::oneshot::Sender<()>),
     /// Tell the state, for the API.
     Status(tokio::sync::oneshot::Sender<Status>),
 }
@@ -302,6 +304,15 @@ impl Channel {
     /// Follows the view.
     pub fn watch(&self) -> watch::Receiver<Arc<View>> {
         self.view.subscribe()
+    }
+
+    /// Waits until the task has carried out what was sent before, or is gone. What is paced may still wait for its time.
+    pub async fn caught_up(&self) {
+        let (ask, answer) = tokio::sync::oneshot::channel();
+        if self.send(Command::CaughtUp(ask)).await {
+            // A task that is gone has published what it will.
+            let _ = answer.await;
+        }
     }
 
     /// What the task says of itself, for the API; `None` if the channel is gone.

@@ -263,6 +263,11 @@ impl Task {
             Command::HintSegment(duration) => self.assembler.hint_segment(duration, now),
             Command::HintAnchor(offset) => self.assembler.hint_anchor(offset, now),
             Command::End => self.end(now),
+            Command::CaughtUp(answer) => {
+                // NB: whoever asked may have left.
+                let _ = answer.send(());
+                return;
+            }
             Command::Status(answer) => {
                 // Whoever asked may have left.
                 let _ = answer.send(self.status(now));

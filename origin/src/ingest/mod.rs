@@ -9,6 +9,7 @@ pub mod body;
 pub mod digest;
 mod hints;
 pub mod names;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,6 +27,8 @@ use crate::channel::{Channel, Command};
 use crate::metrics::{ChannelLabel, DefectLabel};
 use crate::{Declined, Origin};
 use names::Target;
+
+pub use told::Told;
 
 /// The prefix of publishing points.
 pub const PREFIX: &str = "/ingest/";
@@ -239,7 +242,10 @@ async fn media(origin: &Origin, channel: &Arc<Channel>, stream: Stream<'_>, mut 
     let context =
         body::Context { channel, id: open.id, limits: &config.ingest, name, path, object, gzip, received: &received };
     match body::read(&context, &mut body).await {
-        Ok(()) => empty(StatusCode::OK),
+        Ok(()) => {
+            origin.tell_of(channel).await;
+            empty(StatusCode::OK)
+        }
         Err(error) => {
             let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
             warn!(channel = %channel.id, stream = name, path, status = status.as_u16(), "push broken off: {error}");
@@ -267,6 +273,8 @@ async fn manifest(origin: &Origin, channel: &Arc<Channel>, playlist: Option<Stri
                 None => hints::mpd(channel, &text).await,
                 Some(path) => hints::playlist(channel, &path, &text).await,
             }
+            // Media may have waited for what it says.
+            origin.tell_of(channel).await;
             empty(StatusCode::OK)
         }
         Err(error) => {
