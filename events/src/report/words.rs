@@ -54,10 +54,12 @@ fn summary(out: &mut String, report: &Report) {
         ),
     );
     if requests > 0 {
-        row("requests to shields", format!("{}, of which {} went to origins", count(requests), count(asked)));
+        row("requests to shields", count(requests));
+        row("requests of shields to origins, ahead of need among them", count(asked));
         row("answered with 5xx", count(sum(|c| c.errors)));
         let (bytes, from_origins) = (Unit::Bytes.show(sum(|c| c.bytes)), Unit::Bytes.show(sum(|c| c.origin_bytes)));
-        row("sent by shields", format!("{bytes}, {from_origins} of it from origins"));
+        row("sent by shields", bytes);
+        row("taken from origins by them", from_origins);
     }
 }
 
