@@ -20,6 +20,12 @@ impl Sorted {
         let last = self.0.len().saturating_sub(1);
         self.0.get((last as f64 * share) as usize).copied().unwrap_or(0.0)
     }
+
+    /// p50, p99 and the largest, as cells of a table.
+    pub(crate) fn cells(&self) -> [String; 3] {
+        [0.5, 0.99, 1.0]
+            .map(|share| if self.0.is_empty() { "none".to_owned() } else { format!("{:.2}", self.at(share)) })
+    }
 }
 
 /// p50, p99 and the largest, in milliseconds.

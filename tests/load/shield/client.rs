@@ -102,8 +102,8 @@ impl Head {
 
     /// What the last of all caches, the nearest, says.
     fn cache_status(&self) -> &str {
-        let fields = self.0.lines().filter_map(|line| line.strip_prefix("cache-status:"));
-        fields.last().and_then(|field| field.rsplit(',').next()).unwrap_or_default().trim()
+        let mut fields = self.0.lines().filter_map(|line| line.strip_prefix("cache-status:"));
+        fields.next_back().and_then(|field| field.rsplit(',').next()).unwrap_or_default().trim()
     }
 }
 

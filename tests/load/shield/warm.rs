@@ -29,7 +29,7 @@ pub(crate) async fn run(rig: &Rig) {
     let said = format!(
         "{} tracks, 1 s segments, 200 ms parts, {} s. From the first byte of the reload that was parked at the origin and \
          names a part to the shield's API saying that it is whole there; the API is asked without pause, which costs \
-         time too. Event to whole: the shield's own mean.",
+         time too. In one process origin and shield share a core. Event to whole: the shield's own mean.",
         LADDER.len(),
         MEASURED.as_secs()
     );
@@ -207,7 +207,7 @@ async fn warmed(nodes: &Nodes) -> Vec<String> {
     };
     let times = Sorted::new(times);
     let mut cells = vec![format!("{}", times.len())];
-    cells.extend([0.5, 0.99, 1.0].map(|share| format!("{:.2}", times.at(share))));
+    cells.extend(times.cells());
     cells.extend([format!("{never}"), format!("{mean:.2}")]);
     cells
 }
@@ -266,10 +266,10 @@ impl Asked {
 
     fn cells(&self) -> Vec<String> {
         let parts = self.first_byte.len();
-        let share = |count: usize| format!("{:.1} %", count as f64 * 100.0 / parts as f64);
+        let share = |count: usize| format!("{:.1} %", count as f64 * 100.0 / parts.max(1) as f64);
         let times = Sorted::new(self.first_byte.clone());
         let mut cells = vec![format!("{parts}"), share(self.hits), share(self.joined), share(self.missed)];
-        cells.extend([0.5, 0.99, 1.0].map(|share| format!("{:.2}", times.at(share))));
+        cells.extend(times.cells());
         cells
     }
 }
