@@ -95,6 +95,7 @@ reference:
 	$(CARGO) run $(LOCKED) --quiet --package headwater -- reference .
 
 # What ships is what is measured: the dist profile. LOAD="latency channel" runs these alone.
+# Those of `events` with Kafka need what `make jars` fetches.
 load:
 	$(CARGO) build $(LOCKED) --profile dist --package headwater --package headwater-tests --bins
 	@ulimit -n 65536 2>/dev/null || ulimit -n $$(ulimit -Hn); $${CARGO_TARGET_DIR:-target}/dist/headwater-load $${CARGO_TARGET_DIR:-target}/dist/headwater $(LOAD)

@@ -260,3 +260,20 @@ impl Buckets {
         bound.map_or("none".to_owned(), |(bound, _)| format!("≤ {:.0}", bound * 1e3))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Buckets;
+
+    #[test]
+    fn only_what_came_between_two_readings_counts() {
+        let bounds = [0.002, 0.005, f64::INFINITY];
+        let read = |counts: [u64; 3]| Buckets(bounds.into_iter().zip(counts).collect());
+        let mut sum = Buckets::default();
+        sum.add(&read([10, 10, 20]), &read([0, 0, 10]));
+        assert_eq!(sum.said(0.5), "≤ 2");
+        sum.add(&read([10, 110, 120]), &read([10, 10, 20]));
+        assert_eq!((sum.said(0.5), sum.said(0.99)), ("≤ 5".to_owned(), "≤ 5".to_owned()));
+        assert_eq!(Buckets::default().said(0.5), "none");
+    }
+}

@@ -230,3 +230,15 @@ impl Connection {
         (&mut self.stream).take(most as u64).read_buf(unread).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Head;
+
+    #[test]
+    fn the_nearest_cache_is_the_last_of_the_last_field() {
+        let head = "http/1.1 200 ok\r\ncache-status: far; hit\r\ncache-status: near; hit, nearest; fwd=miss";
+        assert_eq!(Head(head.to_owned()).cache_status(), "nearest; fwd=miss");
+        assert_eq!(Head("http/1.1 404 not found".to_owned()).cache_status(), "");
+    }
+}
