@@ -2,19 +2,20 @@
 //! A real origin whose events a shield follows: how soon a part is whole in the shield, and what an edge is answered that
 //! asks for it as soon as a playlist names it.
 
+mod nodes;
+mod reloads;
+
 use std::time::{Duration, Instant};
 
 use super::Rig;
 use super::client::{Answer, Connection, Error, HOST, Want};
-use super::cores::Core;
-use super::server::{Kind, Server, Site};
+use super::server::Kind;
 use super::table::Table;
-use crate::encoder::{Encoder, LADDER};
+use crate::encoder::LADDER;
 use crate::figures::Sorted;
-use crate::origin::Origin;
-use crate::process::free_port;
+use nodes::{Layout, Nodes};
+use reloads::Reloads;
 
-const SETTLING: Duration = Duration::from_secs(5);
 const MEASURED: Duration = Duration::from_secs(30);
 /// How much later than the playlist comes an edge asks: at once, or from so far away.
 const AWAY: [Duration; 2] = [Duration::ZERO, Duration::from_millis(5)];
@@ -60,127 +61,6 @@ pub(crate) async fn run(rig: &Rig) {
             }
             Err(why) => table.absent(layout.name(), &why),
         }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Layout {
-    /// The shield follows the feed of an origin in another process.
-    Apart,
-    /// One process is both, as in `headwater demo`.
-    Together,
-}
-
-impl Layout {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Apart => "two processes",
-            Self::Together => "one process",
-        }
-    }
-}
-
-/// An origin that is pushed to, and its shield.
-struct Nodes {
-    origin: Origin,
-    /// Where the shield is a process of its own.
-    _shield: Option<Server>,
-    shield_port: u16,
-    encoder: tokio::task::JoinHandle<()>,
-}
-
-impl Nodes {
-    async fn start(rig: &Rig, layout: Layout) -> Result<Self, String> {
-        let (origin, shield, shield_port) = match layout {
-            Layout::Apart => {
-                let origin = Origin::start(&rig.program, 1, "").await;
-                let site = Site { follows: true, ..Site::of(&rig.program, &[origin.port]) };
-                let shield = Server::start(Kind::Shield, &site).await?;
-                let port = shield.ports.http;
-                (origin, Some(shield), port)
-            }
-            Layout::Together => {
-                let port = free_port();
-                let shield = format!("[shield]\nlisten = \"127.0.0.1:{port}\"\n[shield.follow]\nprefetch = \"all\"\n");
-                (Origin::start_as(Core::Server.command(&rig.program), 1, &shield).await, None, port)
-            }
-        };
-        let mut encoder = Encoder::start(&origin, "live", LADDER).await;
-        encoder.run(SETTLING).await;
-        let encoder = tokio::task::spawn_local(async move { encoder.run(MEASURED + WAIT).await });
-        let nodes = Self { origin, _shield: shield, shield_port, encoder };
-        // What hosts edges use the shield hears from edges.
-        let mut edge = Connection::open(shield_port).await.map_err(|e| e.to_string())?;
-        for (track, _) in LADDER {
-            edge.get_within(&list(track), Want::Body, WAIT).await.map_err(|e| e.to_string())?;
-        }
-        Ok(nodes)
-    }
-
-    /// A sum or a count of the shield's histogram of what it fetched ahead.
-    async fn whole_after(&self, what: &str) -> Result<f64, Error> {
-        let mut asking = Connection::open(self.shield_port).await?;
-        let text = asking.get_within("/.headwater/metrics", Want::Body, WAIT).await?.body;
-        let name = format!("headwater_shield_prefetch_duration_seconds_{what} ");
-        let text = String::from_utf8_lossy(&text);
-        Ok(text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(f64::NAN))
-    }
-}
-
-impl Drop for Nodes {
-    fn drop(&mut self) {
-        self.encoder.abort();
-    }
-}
-
-/// A part's segment and its index there.
-type Part = (u64, u64);
-
-fn list(track: &str) -> String {
-    format!("/live/live/{track}/media.m3u8")
-}
-
-/// The parts that a playlist names after `known`, or its last.
-fn named(playlist: &str, known: Option<Part>) -> Vec<Part> {
-    let part = |line: &str| {
-        let name = line.strip_prefix("#EXT-X-PART:")?.split_once("URI=\"")?.1.split('"').next()?;
-        let (segment, part) = name.strip_suffix(".m4s")?.split_once('.')?;
-        Some((segment.parse().ok()?, part.parse().ok()?))
-    };
-    let parts: Vec<Part> = playlist.lines().filter_map(part).collect();
-    match known {
-        Some(known) => parts.into_iter().filter(|part| *part > known).collect(),
-        None => parts.last().copied().into_iter().collect(),
-    }
-}
-
-/// Playlists of a track that come when they name a new part.
-struct Reloads {
-    connection: Connection,
-    track: &'static str,
-    known: Part,
-}
-
-impl Reloads {
-    async fn open(port: u16, track: &'static str) -> Result<Self, Error> {
-        let mut connection = Connection::open(port).await?;
-        let first = connection.get_within(&list(track), Want::Body, WAIT).await?;
-        let known = *named(&String::from_utf8_lossy(&first.body), None)
-            .last()
-            .ok_or(Error::Wrong { at_bytes: first.body_bytes })?;
-        Ok(Self { connection, track, known })
-    }
-
-    /// The next playlist and the paths of what it names anew.
-    async fn next(&mut self) -> Result<(Answer, Vec<String>), Error> {
-        let (segment, part) = self.known;
-        // One past the last of a segment is the first of the next (draft-pantos-hls-rfc8216bis, 6.2.5.2).
-        let path = format!("{}?_HLS_msn={segment}&_HLS_part={}", list(self.track), part + 1);
-        let playlist = self.connection.get_within(&path, Want::Body, WAIT).await?;
-        let parts = named(&String::from_utf8_lossy(&playlist.body), Some(self.known));
-        self.known = *parts.last().ok_or(Error::Wrong { at_bytes: playlist.body_bytes })?;
-        let paths = parts.iter().map(|(segment, part)| format!("/live/live/{}/{segment}.{part}.m4s", self.track));
-        Ok((playlist, paths.collect()))
     }
 }
 
@@ -315,19 +195,4 @@ async fn edge(port: u16, track: &'static str, until: Instant) -> Result<[Asked; 
         }
     }
     Ok(asked)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::named;
-
-    #[test]
-    fn only_parts_after_the_known_one_are_new() {
-        let playlist = "#EXTM3U\n#EXT-X-PART:DURATION=0.20000,INDEPENDENT=YES,URI=\"7.0.m4s\"\n\
-            #EXT-X-PART:DURATION=0.20000,URI=\"7.1.m4s\"\n#EXTINF:0.40000,\n7.m4s\n\
-            #EXT-X-PART:DURATION=0.20000,URI=\"8.0.m4s\"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"8.1.m4s\"\n";
-        assert_eq!(named(playlist, Some((7, 0))), [(7, 1), (8, 0)]);
-        assert_eq!(named(playlist, None), [(8, 0)]);
-        assert_eq!(named(playlist, Some((8, 0))), []);
-    }
 }
