@@ -145,9 +145,13 @@ impl Origin {
         self.config.load_full()
     }
 
-    /// Waits for the log of events before an encoder of `channel` is answered.
+    /// Waits, before an encoder of `channel` is answered, until the log has what was published of its push.
     pub(crate) async fn tell_of(&self, channel: &Channel) {
-        self.told.wait(channel, &self.context.publisher, &self.context.metrics.ingest_unlogged).await;
+        let logged = async {
+            channel.caught_up().await;
+            self.context.publisher.flushed().await;
+        };
+        self.told.wait(logged, &self.context.metrics.ingest_unlogged).await;
     }
 
     /// What viewers fetch is for shields alone.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A shield that follows events has what is new before anybody asks: in the process of its origin, and as a tier of its
-//! own that reads the feed of another.
+//! A shield that follows events has what is new before anybody asks: in the process of its origin, as a tier of its own
+//! that reads the feed of another, and where events come over Kafka alone.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -9,9 +9,10 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use headwater_tests::broker::Broker;
+use serde_json::{Value, json};
 
-use crate::harness::{Headwater, Process, SOON, free_port, get, until};
+use crate::harness::{Headwater, Process, SOON, free_port, get, request, until};
 use crate::shield::shield;
 
 /// Fresh parts that are asked for.
@@ -36,13 +37,12 @@ fn encoder(origin: &Headwater) -> Process {
     Process::spawn(&mut command)
 }
 
-/// The events of a feed, one after the other, and when each came.
-fn feed(base: &str) -> mpsc::Receiver<(Instant, Value)> {
+/// The events of a feed below `base`, one after the other, and when each came.
+fn feed(base: &str, path: &str) -> mpsc::Receiver<(Instant, Value)> {
     let address = base.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).expect("a server");
     stream.set_read_timeout(Some(SOON)).expect("a timeout");
-    let request = "GET /.headwater/events?types=part.ready HTTP/1.1";
-    write!(stream, "{request}\r\nhost: {address}\r\n\r\n").expect("a request sent");
+    write!(stream, "GET {path}?types=part.ready HTTP/1.1\r\nhost: {address}\r\n\r\n").expect("a request sent");
     let lines = BufReader::new(stream).lines().map(|line| line.expect("more of the feed"));
     let data = lines.filter_map(|line| line.strip_prefix("data:").map(|data| data.trim_start().to_owned()));
     let (sender, events) = mpsc::channel();
@@ -93,10 +93,11 @@ fn ask_for_fresh_parts(shield: &Headwater, events: &mpsc::Receiver<(Instant, Val
     panic!("the feed ended: {answers:?}");
 }
 
-fn judge(name: &str, answers: &Answers) {
+/// Wants so many of a hundred to have been there.
+fn judge(name: &str, answers: &Answers, least: usize) {
     let Answers { hits, joined, misses } = answers;
     println!("{name}: of {PARTS} fresh parts {hits} were there, {joined} on their way, {} neither", misses.len());
-    assert!(hits * 100 >= PARTS * 99, "{name}: {answers:?}");
+    assert!(hits * 100 >= PARTS * least, "{name}: {answers:?}");
 }
 
 /// A row of the metrics of a shield.
@@ -118,8 +119,9 @@ fn a_cold_request_for_a_fresh_part_is_a_hit_in_the_origins_process_and_a_tier_fu
     let _encoder = encoder(&origin);
     origin.wait_channel("news", |state| state["state"] == "live");
     let at_near = Headwater { base: near.clone(), ..origin };
-    judge("in the origin's process", &ask_for_fresh_parts(&at_near, &feed(&near)));
-    judge("a tier further out", &ask_for_fresh_parts(&far, &feed(&near)));
+    let near_feed = || feed(&near, "/.headwater/events");
+    judge("in the origin's process", &ask_for_fresh_parts(&at_near, &near_feed()), 99);
+    judge("a tier further out", &ask_for_fresh_parts(&far, &near_feed()), 99);
     for shield in [&at_near, &far] {
         let filled = until(SOON, || {
             Some(counted(shield, "headwater_shield_prefetches_total{outcome=\"filled\"}")).filter(|n| *n > 0)
@@ -127,4 +129,46 @@ fn a_cold_request_for_a_fresh_part_is_a_hit_in_the_origins_process_and_a_tier_fu
         assert!(filled.is_some(), "events had something fetched");
         assert_eq!(counted(shield, "headwater_shield_digest_mismatches_total"), 0, "bytes are what events told");
     }
+}
+
+#[test]
+fn shields_that_follow_kafka_alone_have_fresh_parts_and_purge_what_another_was_told_to() {
+    let broker = Broker::single();
+    let kafka = format!("[events.kafka]\nbootstrap = \"{}\"\n", broker.bootstrap());
+    let toml = format!("[channels.news]\nsegment_ms = 1000\npart_ms = 200\n[events]\nnode = \"origin\"\n{kafka}");
+    let origin = Headwater::serve(&toml, &[]);
+    let following = |node: &str| {
+        let more = format!("[events]\nnode = \"{node}\"\n{kafka}[follow]\nkafka = true\n");
+        shield(&[&origin.base], "", &more)
+    };
+    let (one, other) = (following("one"), following("other"));
+    let _encoder = encoder(&origin);
+    origin.wait_channel("news", |state| state["state"] == "live");
+    let reads = |shield: &Headwater, kind: &str| {
+        let row = format!("headwater_shield_follow_events_total{{type=\"{kind}\"}}");
+        until(SOON, || (counted(shield, &row) > 0).then_some(())).is_some()
+    };
+    for shield in [&one, &other] {
+        assert!(reads(shield, "part.ready"), "events come over Kafka\n{}", shield.process.log());
+    }
+    // Less than of a feed: the way leads over three processes more.
+    judge("over Kafka", &ask_for_fresh_parts(&other, &feed(&origin.base, "/events")), 90);
+    assert_eq!(counted(&other, "headwater_shield_digest_mismatches_total"), 0, "bytes are what events told");
+
+    let (_, event) = feed(&origin.base, "/events").recv_timeout(SOON).expect("a part");
+    let path = event["data"]["path"].as_str().expect("a path");
+    for shield in [&one, &other] {
+        assert_eq!(shield.get(path).status, 200, "{path}");
+        assert_eq!(held(shield, path), 200, "{path}");
+    }
+    let purge = json!({ "tag": "channel:news" }).to_string();
+    let purged = request("POST", &one.url("/.headwater/api/v1/purge"), &[], purge.as_bytes());
+    assert_eq!((purged.status, held(&one, path)), (200, 404), "{}", purged.text());
+    let follows = until(SOON, || (held(&other, path) == 404).then_some(()));
+    assert!(follows.is_some() && reads(&other, "purged"), "the other purges too\n{}", other.process.log());
+}
+
+/// Status of what a shield says that it holds under a path.
+fn held(shield: &Headwater, path: &str) -> u16 {
+    shield.get(&format!("/.headwater/api/v1/object?url={}", shield.url(path))).status
 }
