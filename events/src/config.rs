@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 
+use headwater_net::access::KeyId;
 use headwater_net::config::Error;
 use serde::{Deserialize, Serialize};
+use url::Url;
 use utoipa::ToSchema;
 
 use crate::event::Kinds;
@@ -186,6 +188,29 @@ impl Default for Alerts {
 }
 
 impl Config {
+    /// As it may be shown: keys and the values of properties by their ids, of addresses that alerts are posted to no
+    /// more than where they lead, since their paths are often secrets.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        let id = |secret: &str| KeyId::of(secret).as_str().to_owned();
+        let mut shown = self.clone();
+        if let Some(kafka) = &mut shown.kafka {
+            for property in &mut kafka.properties {
+                let (name, value) = property.split_once('=').unwrap_or(("", property));
+                *property = format!("{name}={}", id(value));
+            }
+        }
+        if let Some(webhook) = &mut shown.webhook {
+            webhook.key = webhook.key.as_deref().map(id);
+            let leads_to = Url::parse(&webhook.url)
+                .ok()
+                .and_then(|url| Some((url.scheme().to_owned(), url.host_str()?.to_owned())));
+            webhook.url = leads_to
+                .map_or_else(|| id(&webhook.url), |(scheme, host)| format!("{scheme}://{host}/{}", id(&webhook.url)));
+        }
+        shown
+    }
+
     /// What the keys of a table are by default that is absent by default.
     pub fn defaults_below(table: &str) -> Option<serde_json::Value> {
         match table {
@@ -297,6 +322,20 @@ mod tests {
             assert!(check(window, slide).unwrap_err().contains("events.alerts.slide_seconds"), "{window} {slide}");
         }
         assert!(check(0, 1).unwrap_err().contains("events.alerts.window_seconds"));
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let kafka = Kafka { properties: vec!["sasl.password=s3cret".to_owned()], ..Kafka::default() };
+        let webhook = Webhook {
+            url: "https://user:s3cret@a.example/s3cret".to_owned(),
+            key: Some("s3cret".into()),
+            ..Webhook::default()
+        };
+        let config = Config { kafka: Some(kafka), webhook: Some(webhook), ..Config::default() };
+        let shown = serde_json::to_string(&config.without_secrets()).unwrap();
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("sasl.password=") && shown.contains("https://a.example/"), "{shown}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use support::{DEADLINE, Node, channel_of, gauge, publish, started};
 
 fn follow(node: &Node, filter: Filter, since: Since) -> Follow {
-    feed::follow(&node.url(), filter, since, Shutdown::new()).unwrap()
+    feed::follow(&node.url(), None, filter, since, Shutdown::new()).unwrap()
 }
 
 async fn next(follow: &mut Follow) -> Arrival {
@@ -124,7 +124,7 @@ async fn an_event_that_breaks_off_comes_whole_from_the_next_connection() {
         }
     });
     let url = format!("http://{address}/events");
-    let mut follow = feed::follow(&url, Filter::default(), Since::First, Shutdown::new()).unwrap();
+    let mut follow = feed::follow(&url, None, Filter::default(), Since::First, Shutdown::new()).unwrap();
     assert_eq!(channels(&mut follow, 3).await, ["a", "b", "c"]);
     cutting.abort();
 }
@@ -289,7 +289,7 @@ async fn a_feed_that_falls_silent_is_asked_again() {
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = mute.local_addr().unwrap();
     let mut follow =
-        feed::follow(&format!("http://{address}"), Filter::default(), Since::End, Shutdown::new()).unwrap();
+        feed::follow(&format!("http://{address}"), None, Filter::default(), Since::End, Shutdown::new()).unwrap();
     let mut held = Vec::new();
     for _ in 0..3 {
         let (mut socket, _) = mute.accept().await.unwrap();
@@ -307,7 +307,27 @@ async fn a_feed_that_falls_silent_is_asked_again() {
 #[test]
 fn only_a_url_of_a_feed_can_be_followed() {
     for url in ["", "origin:8080", "ftp://origin", "http://user@origin/", "http://origin/events?types=alert"] {
-        let error = feed::follow(url, Filter::default(), Since::End, Shutdown::new()).unwrap_err();
+        let error = feed::follow(url, None, Filter::default(), Since::End, Shutdown::new()).unwrap_err();
         assert!(error.to_string().starts_with("expected http://host[:port] or https://"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_feed_behind_a_token_is_followed_with_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let _follow = feed::follow(&url, Some("s3cret"), Filter::default(), Since::End, Shutdown::new()).unwrap();
+    let (mut socket, _) =
+        tokio::time::timeout(DEADLINE, listener.accept()).await.expect("a connection in time").unwrap();
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut bytes = [0; 1_024];
+        let count = tokio::time::timeout(DEADLINE, socket.read(&mut bytes)).await.expect("a head in time").unwrap();
+        assert!(count > 0, "expected a head, got {}", String::from_utf8_lossy(&head));
+        head.extend_from_slice(&bytes[..count]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.contains("authorization: Bearer s3cret\r\n"), "{head}");
+    let refused = feed::follow(&url, Some("a\nb"), Filter::default(), Since::End, Shutdown::new());
+    assert!(refused.unwrap_err().to_string().contains("token"));
 }

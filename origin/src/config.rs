@@ -225,7 +225,8 @@ static KEYS: LazyLock<Vec<Key>> = LazyLock::new(Key::of::<Config>);
 
 impl Configuration for Config {
     const PREFIX: &'static str = "HEADWATER_";
-    const OTHERS: &'static [&'static str] = &["HEADWATER_CONFIG", "HEADWATER_KEY", "HEADWATER_WORKERS"];
+    const OTHERS: &'static [&'static str] =
+        &["HEADWATER_CONFIG", "HEADWATER_KEY", "HEADWATER_TOKEN", "HEADWATER_WORKERS"];
 
     fn keys() -> &'static [Key] {
         &KEYS

@@ -197,6 +197,9 @@ pub struct Follow {
     /// `/.headwater/events` at another shield.
     #[schema(example = json!(["http://127.0.0.1:8080", "http://127.0.0.1:8090"]))]
     pub from: Vec<String>,
+    /// What these feeds are shown, one of their `api.tokens`, where they want one.
+    #[schema(example = "a long random text")]
+    pub token: Option<String>,
     /// Follow the brokers of `[events.kafka]` too.
     pub kafka: bool,
     /// What is fetched when an event tells that it is there, before an edge asks: `all`, `asked` (of tracks that an edge
@@ -349,7 +352,7 @@ impl Default for Route {
 
 impl Default for Follow {
     fn default() -> Self {
-        Self { from: Vec::new(), kafka: false, prefetch: Prefetch::Asked, parts: true, prefetches_max: 64 }
+        Self { from: Vec::new(), token: None, kafka: false, prefetch: Prefetch::Asked, parts: true, prefetches_max: 64 }
     }
 }
 

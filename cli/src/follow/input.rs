@@ -13,6 +13,7 @@ use headwater_events::log::{Archive, Offset};
 use headwater_events::{Arrival, Event, Filter, Follow, Position};
 use headwater_media::UtcTime;
 use headwater_net::Shutdown;
+use http::header::AUTHORIZATION;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use url::Url;
@@ -35,6 +36,9 @@ pub(crate) struct Options {
     /// A node's feed
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080", conflicts_with_all = ["log", "kafka"])]
     url: String,
+    /// What the feed is shown, one of the node's `api.tokens`
+    #[arg(long, value_name = "TOKEN", env = "HEADWATER_TOKEN", hide_env_values = true)]
+    token: Option<String>,
     /// A log's folder, that of a running node too
     #[arg(long, value_name = "DIR", conflicts_with = "kafka")]
     log: Option<PathBuf>,
@@ -106,9 +110,9 @@ impl Options {
             (self.brokers(bootstrap, since, to, is_past, shutdown)?, Ends::Itself)
         } else {
             if is_past {
-                answers(&self.url).await?;
+                answers(&self.url, self.token.as_deref()).await?;
             }
-            let follow = feed::follow(&self.url, self.filter(), since, shutdown.clone())?;
+            let follow = feed::follow(&self.url, self.token.as_deref(), self.filter(), since, shutdown.clone())?;
             (follow, if is_past { Ends::WithNow(now()) } else { Ends::Itself })
         };
         let first = match extent {
@@ -223,12 +227,16 @@ fn sooner(since: Since) -> Since {
 }
 
 /// A feed is followed whatever becomes of it; whoever asks for the past wants to know that there is one.
-async fn answers(url: &str) -> anyhow::Result<()> {
+async fn answers(url: &str, token: Option<&str>) -> anyhow::Result<()> {
     let mut asked = Url::parse(url).with_context(|| format!("expected http://host[:port] of a feed, got {url}"))?;
     if matches!(asked.path(), "" | "/") {
         asked.set_path("/events");
     }
-    let answer = Client::new(false)?.ask(&asked, Ask::manifest().head()).await?;
+    let mut ask = Ask::manifest().head();
+    if let Some(token) = token {
+        ask = ask.with(AUTHORIZATION, &format!("Bearer {token}"));
+    }
+    let answer = Client::new(false)?.ask(&asked, ask).await?;
     if answer.status != http::StatusCode::OK {
         bail!("expected a feed of events at {asked}, got {}", answer.status);
     }

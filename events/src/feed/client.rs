@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headwater_net::Shutdown;
-use http::header::{ACCEPT, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -43,6 +43,9 @@ pub enum Unusable {
         /// What it was.
         url: String,
     },
+    /// No token.
+    #[error("expected a token of visible characters for a feed")]
+    Token,
     /// The system has no certificates to believe.
     #[error("expected certificates of the system to believe {url}: {cause}")]
     Trust {
@@ -73,14 +76,20 @@ enum Ended {
 }
 
 /// Follows the feed at `url`, that of a node or of its feed itself, until `shutdown` is closed or the follower is
-/// dropped. An unreachable feed is asked again for ever, after pauses of at most five seconds.
+/// dropped. `token` is shown as an API's bearer token. An unreachable feed is asked again for ever, after pauses of at most five seconds.
 ///
 /// [`Arrival::Gap`] comes where the feed says that its log does not hold what is next, and where the log is not the one
 /// that was followed before; then all of the new one follows.
 ///
 /// # Errors
 /// [`Unusable`] if it can never be followed.
-pub fn follow(url: &str, filter: Filter, since: Since, shutdown: Shutdown) -> Result<Follow, Unusable> {
+pub fn follow(
+    url: &str,
+    token: Option<&str>,
+    filter: Filter,
+    since: Since,
+    shutdown: Shutdown,
+) -> Result<Follow, Unusable> {
     let unusable = || Unusable::Url { url: url.to_owned() };
     let mut parsed = Url::parse(url).map_err(|_| unusable())?;
     if !matches!(parsed.scheme(), "http" | "https") || parsed.query().is_some() || !parsed.username().is_empty() {
@@ -90,9 +99,10 @@ pub fn follow(url: &str, filter: Filter, since: Since, shutdown: Shutdown) -> Re
         parsed.set_path("/events");
     }
     parsed.set_fragment(None);
+    let token = token.map(bearer).transpose()?;
     let client = client(&parsed)?;
     let (arrivals, follow) = Follow::channel();
-    let task = Task { client, url: parsed, query: Query { filter, since }, last: None, log: None, arrivals };
+    let task = Task { client, url: parsed, token, query: Query { filter, since }, last: None, log: None, arrivals };
     tokio::spawn(async move {
         tokio::select! {
             () = task.run() => {}
@@ -100,6 +110,12 @@ pub fn follow(url: &str, filter: Filter, since: Since, shutdown: Shutdown) -> Re
         }
     });
     Ok(follow)
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, Unusable> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| Unusable::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn client(url: &Url) -> Result<Client, Unusable> {
@@ -116,6 +132,8 @@ fn client(url: &Url) -> Result<Client, Unusable> {
 struct Task {
     client: Client,
     url: Url,
+    /// What it is shown, where it wants a token.
+    token: Option<HeaderValue>,
     query: Query,
     /// The last event, or the place told with a sign of life.
     last: Option<Offset>,
@@ -196,6 +214,9 @@ impl Task {
         let mut url = self.url.clone();
         self.query.write(&mut url);
         let mut request = Request::get(url.as_str()).header(ACCEPT, "text/event-stream");
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token);
+        }
         if let Some(last) = self.last {
             request = request.header("last-event-id", last.0);
         }

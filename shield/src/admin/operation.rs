@@ -37,6 +37,8 @@ fn without_secrets(config: &Config) -> Value {
     let mut told = json!(config);
     hide(&mut told["api"]["tokens"]);
     hide(&mut told["siblings"]["key"]);
+    hide(&mut told["follow"]["token"]);
+    told["events"] = json!(config.events.without_secrets());
     for upstream in tables(&mut told["upstreams"]) {
         hide(&mut upstream["key"]);
     }
@@ -114,6 +116,7 @@ async fn drained(shield: &Arc<Shield>, name: &str, body: Body, out: bool) -> Res
 mod tests {
     use super::*;
     use crate::config::{Route, Upstream};
+    use headwater_events::config::Webhook;
 
     #[test]
     fn no_secret_of_the_configuration_is_told() {
@@ -121,10 +124,12 @@ mod tests {
         let secret = || "s3cret".to_owned();
         config.api.tokens = vec![secret()];
         config.siblings.key = Some(secret());
+        config.follow.token = Some(secret());
+        config.events.webhook = Some(Webhook { key: Some(secret()), ..Webhook::default() });
         config.upstreams.insert("main".to_owned(), Upstream { key: Some(secret()), ..Upstream::default() });
         config.routes.insert("live".to_owned(), Route { token_keys: vec![secret()], ..Route::default() });
         let told = without_secrets(&config).to_string();
         assert!(!told.contains("s3cret"), "{told}");
-        assert_eq!(told.matches(KeyId::of("s3cret").as_str()).count(), 4);
+        assert_eq!(told.matches(KeyId::of("s3cret").as_str()).count(), 6);
     }
 }

@@ -131,8 +131,9 @@ impl Shield {
             let end = *log.end().borrow();
             self.follow(Via::Here, Follow::log(Arc::clone(log), filter.clone(), end));
         }
+        let token = config.follow.token.as_deref();
         for url in &config.follow.from {
-            let follow = feed::follow(url, filter.clone(), feed::Since::End, self.shutdown.clone())?;
+            let follow = feed::follow(url, token, filter.clone(), feed::Since::End, self.shutdown.clone())?;
             self.follow(Via::of_feed(url), follow);
         }
         #[cfg(feature = "kafka")]

@@ -23,6 +23,7 @@ pub(super) async fn config(State(origin): State<Arc<Origin>>) -> Response<Body> 
     let mut told = json!(*config);
     told["shields"]["keys"] = json!(config.shields.keys.iter().map(|key| KeyId::of(key)).collect::<Vec<_>>());
     told["api"]["tokens"] = json!(config.api.tokens.iter().map(|token| KeyId::of(token)).collect::<Vec<_>>());
+    told["events"] = json!(config.events.without_secrets());
     told["defaults"] = channels::settings(&config.defaults);
     for (name, channel) in &config.channels {
         told["channels"][name] = channels::settings(channel);
