@@ -83,24 +83,24 @@ impl Metrics {
             "kafka_acknowledged",
             None,
             &[],
-            "Events that the brokers have acknowledged.",
+            "Events that the brokers have acknowledged",
             self.acknowledged.clone(),
         );
         metrics.add(
             "kafka_delay",
             Some(Unit::Seconds),
             &[],
-            "From the log taking an event to the brokers acknowledging it.",
+            "From the log taking an event to the brokers acknowledging it",
             self.delay.clone(),
         );
         metrics.add(
             "kafka_backlog_events",
             None,
             &[],
-            "Events in the log that the brokers have not acknowledged.",
+            "Events in the log that the brokers have not acknowledged",
             self.backlog_events.clone(),
         );
-        metrics.add("kafka_backlog", Some(Unit::Bytes), &[], "Bytes of these.", self.backlog_bytes.clone());
+        metrics.add("kafka_backlog", Some(Unit::Bytes), &[], "Bytes of these, about", self.backlog_bytes.clone());
         metrics.add(
             "kafka_dropped",
             None,
@@ -112,10 +112,10 @@ impl Metrics {
             "kafka_errors",
             None,
             &["error"],
-            "Errors of the client, by librdkafka's name.",
+            "Errors of the client, by librdkafka's name",
             self.errors.clone(),
         );
-        metrics.add("kafka_connected", None, &[], "1 while a broker answers.", self.connected.clone());
+        metrics.add("kafka_connected", None, &[], "1 while a broker answers", self.connected.clone());
     }
 
     pub(super) fn acknowledged(&self, delay: Duration) {

@@ -314,7 +314,9 @@ impl Running {
         let position = self.flight.position();
         self.position.keep(position);
         self.log.hold(&self.name, position, self.config.outbox_bytes_max);
-        self.metrics.backlog(self.left(), self.log.bytes_from(position));
+        let left = self.left();
+        // The log tells bytes by the stretch: nothing is nothing.
+        self.metrics.backlog(left, if left == 0 { 0 } else { self.log.bytes_from(position) });
         if !self.given_up.is_empty() && self.said.is_none_or(|said| said.elapsed() >= SAY) {
             let events: Vec<String> = self.given_up.iter().map(|(kind, events)| format!("{events} {kind}")).collect();
             warn!(events = events.join(", "), "kafka: events are given up");
