@@ -68,6 +68,11 @@ impl Shutdown {
         self.closed.cancel();
     }
 
+    /// True once told to end now.
+    pub fn is_closed(&self) -> bool {
+        self.is.closed.load(Ordering::Acquire)
+    }
+
     /// Waits until told to end now.
     pub async fn closed(&self) {
         self.closed.cancelled().await;

@@ -7,25 +7,30 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{Stream, unfold};
 use headwater_net::Shutdown;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
 use super::{KEEP_ALIVE, STALL_MAX};
 use crate::filter::Filter;
 use crate::log::{Log, Lost, Offset};
 use crate::metrics::Metrics;
+use crate::publisher::Publisher;
 
 /// Events that are read at once.
 const BATCH: usize = 128;
+/// How long a stop leaves a follower to take what was told last.
+const LAST_WITHIN: Duration = Duration::from_millis(500);
 
 /// Who follows, and from where.
 #[derive(Debug)]
 pub(super) struct Follower {
+    publisher: Publisher,
     log: Arc<Log>,
     metrics: Arc<Metrics>,
     filter: Filter,
@@ -65,21 +70,20 @@ pub(super) fn start(
 }
 
 impl Follower {
-    pub(super) fn new(
-        log: Arc<Log>,
-        metrics: Arc<Metrics>,
-        filter: Filter,
-        from: Offset,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(super) fn new(publisher: &Publisher, filter: Filter, from: Offset, place: OwnedSemaphorePermit) -> Self {
+        let (log, metrics) = (Arc::clone(publisher.log()), Arc::clone(publisher.metrics()));
         metrics.followers.inc();
-        Self { log, metrics, filter, from, _place: place }
+        Self { publisher: publisher.clone(), log, metrics, filter, from, _place: place }
     }
 
     async fn run(mut self, sender: mpsc::Sender<Frames>, shutdown: Shutdown) {
+        let out_of_time = async {
+            shutdown.closed().await;
+            sleep(LAST_WITHIN).await;
+        };
         let end = tokio::select! {
-            end = self.feed(&sender) => end,
-            () = shutdown.closed() => End::Stop,
+            end = self.feed(&sender, &shutdown) => end,
+            () = out_of_time => End::Stop,
         };
         if matches!(end, End::Slow) {
             self.metrics.drop_follower("slow");
@@ -87,8 +91,9 @@ impl Follower {
         }
     }
 
-    /// Sends until there is nobody to send to.
-    async fn feed(&mut self, sender: &mpsc::Sender<Frames>) -> End {
+    /// Sends until there is nobody to send to; at a stop, until all that was told is sent.
+    async fn feed(&mut self, sender: &mpsc::Sender<Frames>, shutdown: &Shutdown) -> End {
+        let mut is_complete = false;
         let mut end = self.log.end();
         if let Err(end) = send(sender, vec![Bytes::from(format!("retry: 1000\n{}", self.place()))]).await {
             return end;
@@ -98,7 +103,14 @@ impl Follower {
             end.borrow_and_update();
             let frames = match self.log.fetch(self.from, BATCH).await {
                 Err(lost) => self.skip(lost),
-                Ok(records) if records.is_empty() => match self.idle(sender, &mut end).await {
+                Ok(records) if records.is_empty() && is_complete => return End::Stop,
+                Ok(records) if records.is_empty() && shutdown.is_closed() => {
+                    // What ended with the stop was told a moment ago and may not be written yet.
+                    self.publisher.flushed().await;
+                    is_complete = true;
+                    continue;
+                }
+                Ok(records) if records.is_empty() => match self.idle(sender, &mut end, shutdown).await {
                     Some(keep_alive) => vec![keep_alive],
                     None if sender.is_closed() => return End::Gone,
                     None => continue,
@@ -123,10 +135,12 @@ impl Follower {
         &self,
         sender: &mpsc::Sender<Frames>,
         end: &mut tokio::sync::watch::Receiver<Offset>,
+        shutdown: &Shutdown,
     ) -> Option<Bytes> {
         tokio::select! {
             _ = end.changed() => None,
             () = sender.closed() => None,
+            () = shutdown.closed() => None,
             () = sleep_until(Instant::now() + KEEP_ALIVE) => Some(Bytes::from(self.place())),
         }
     }

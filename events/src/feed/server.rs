@@ -20,7 +20,6 @@ use super::query::Query;
 use super::{LOG, Since};
 use crate::event::Kind;
 use crate::log::{Log, Offset};
-use crate::metrics::Metrics;
 use crate::publisher::Publisher;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -30,8 +29,7 @@ const SCHEMA: &str = "application/schema+json";
 /// What the handlers share.
 #[derive(Debug)]
 struct Feed {
-    log: Arc<Log>,
-    metrics: Arc<Metrics>,
+    publisher: Publisher,
     /// One for each follower.
     places: Arc<Semaphore>,
     shutdown: Shutdown,
@@ -41,8 +39,7 @@ struct Feed {
 /// when `shutdown` is closed.
 pub fn router(publisher: &Publisher, followers_max: usize, shutdown: Shutdown) -> Router {
     let feed = Arc::new(Feed {
-        log: Arc::clone(publisher.log()),
-        metrics: Arc::clone(publisher.metrics()),
+        publisher: publisher.clone(),
         places: Arc::new(Semaphore::new(followers_max.min(Semaphore::MAX_PERMITS))),
         shutdown,
     });
@@ -62,17 +59,17 @@ async fn events(State(feed): State<Arc<Feed>>, method: Method, uri: Uri, headers
         Err(invalid) => return answer(StatusCode::BAD_REQUEST, TEXT, format!("{invalid}\n")),
     };
     if method == Method::HEAD {
-        return stream(&feed.log, Body::empty());
+        return stream(feed.publisher.log(), Body::empty());
     }
     let Ok(place) = Arc::clone(&feed.places).try_acquire_owned() else {
-        feed.metrics.drop_follower("refused");
+        feed.publisher.metrics().drop_follower("refused");
         let mut refused = answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many follow already\n".to_owned());
         refused.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         return refused;
     };
-    let from = begin(&feed.log, query.since).await;
-    let follower = Follower::new(Arc::clone(&feed.log), Arc::clone(&feed.metrics), query.filter, from, place);
-    stream(&feed.log, Body::from_stream(follower::start(follower, &feed.shutdown)))
+    let from = begin(feed.publisher.log(), query.since).await;
+    let follower = Follower::new(&feed.publisher, query.filter, from, place);
+    stream(feed.publisher.log(), Body::from_stream(follower::start(follower, &feed.shutdown)))
 }
 
 /// Where a follower begins.
